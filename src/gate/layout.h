@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_GATE_LAYOUT_H
+#define STILE_GATE_LAYOUT_H
+
+/*
+ * gate/layout - the shared arena: everything a decision counts in.
+ *
+ * One file in tmpfs, mapped by the process that holds state/lock. It holds
+ * no pointers: places are named by slot number or by byte offset from the
+ * start, so that a restarted or upgraded process carries on with it. Regions
+ * have fixed places sized for the most there can ever be; the file is sparse,
+ * and state/arena allocates pages before a slot in them is handed out (so
+ * that a full tmpfs is an answer and not a SIGBUS).
+ *
+ * Slot numbers are the row numbers of the records database. Slot 0 is never
+ * used: it means "none".
+ *
+ * Version   ARENA_LAYOUT changes whenever anything below changes.
+ */
+#include "base/id.h"
+#include "base/line.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define ARENA_MAGIC UINT64_C(0x31414e4552415453) /* "STARENA1" */
+#define ARENA_LAYOUT 1u
+
+#define ARENA_ORGS_MAX (UINT32_C(1) << 20)
+#define ARENA_PROJECTS_MAX (UINT32_C(1) << 20)
+#define ARENA_KEYS_MAX (UINT32_C(1) << 24)
+#define ARENA_RING_BYTES (UINT64_C(1) << 34)
+#define ARENA_OWNERS 64 /* workers 0..61, see below */
+#define OWNER_CONTROL 63
+#define WORKERS_MAX 62
+
+typedef _Atomic(uint64_t) word_t;
+typedef _Atomic(uint32_t) half_t;
+
+enum slot_state {
+	SLOT_FREE = 0,
+	SLOT_ACTIVE = 1,
+	SLOT_SUSPENDED = 2, /* organizations */
+	SLOT_REVOKED = 3,   /* keys */
+};
+
+/*
+ * An organization: two lines. The first is written by whoever decides (under
+ * claim, gate/claim.h), the second by the control thread alone; `rule` and
+ * the ring words change under claim too, since a decision reads them.
+ *
+ * Invariants: gate, head, tail and used only grow. Entries [tail, head) of
+ * the ring are the admissions that may still be in the window.
+ */
+struct org {
+	/* line 0: written by every allowed check */
+	word_t gate; /* even: version << 1; odd: name of a descriptor */
+	word_t head; /* admissions so far: index of the next ring entry */
+	word_t tail; /* index of the oldest entry that may be in the window */
+	word_t used; /* units allowed, ever */
+	uint64_t line0_spare[4];
+	/* line 1: read by every check, written by the control thread */
+	word_t rule;	    /* window ticks << 18 | limit */
+	word_t ring;	    /* RING_WORD of the ring in use */
+	word_t ring_prev;   /* ring of entries below ring_switch, or 0 */
+	word_t ring_switch; /* entries with a lower index are in ring_prev */
+	half_t state;	    /* enum slot_state */
+	uint32_t line1_spare;
+	struct id id;
+	uint64_t line1_spare2[2];
+} LINE_ALIGNED;
+static_assert(sizeof(struct org) == 2 * LINE_BYTES, "two lines");
+
+/* rule: limit in 18 bits (entries hold totals modulo 2^18, so the limit stays
+ * below half of that), window in 46 bits of ticks. */
+#define LIMIT_BITS 18u
+#define LIMIT_MASK ((UINT64_C(1) << LIMIT_BITS) - 1)
+#define LIMIT_MAX 65536u
+#define WINDOW_MS_MIN 1u
+#define WINDOW_MS_MAX UINT64_C(2678400000) /* 31 days */
+
+/* ring word: place in the ring region in units of 64 bytes (28 bits), log2 of
+ * the number of entries (6 bits), and a generation (30 bits) that makes the
+ * word of a re-used place differ. 0 = no ring. */
+#define RING_WORD(place, log2, gen)                                            \
+	((uint64_t)(place) | (uint64_t)(log2) << 28 | (uint64_t)(gen) << 34)
+#define RING_PLACE(w) ((w) & 0xfffffffu)
+#define RING_LOG2(w) ((unsigned)((w) >> 28) & 63u)
+#define RING_GEN(w) ((uint32_t)((w) >> 34))
+
+/* A project: one line. */
+struct project {
+	struct id id;
+	half_t state;
+	uint32_t org; /* slot */
+	uint64_t spare[6];
+} LINE_ALIGNED;
+static_assert(sizeof(struct project) == LINE_BYTES, "one line");
+
+/*
+ * A key: one line. hash, id, org and project do not change while the slot is
+ * in use; they are published by the key table (gate/keytable.h), whose entry
+ * holds another 32 bits of the hash: 224 of 256 bits are compared, and the
+ * bucket is chosen by the rest.
+ */
+#define KEY_HASH_SKIP 8 /* bytes of the hash that are not repeated here */
+struct key {
+	uint8_t hash[32 - KEY_HASH_SKIP];
+	struct id id;
+	word_t used;	  /* units allowed, ever; under the organization's claim */
+	uint32_t org;	  /* slot */
+	uint32_t project; /* slot, 0 = none */
+	half_t state;	  /* enum slot_state */
+	half_t expires_s; /* wall clock, seconds; 0 = never */
+	half_t last_use_min; /* wall clock, minutes; coarse; 0 = never */
+	uint32_t spare;
+} LINE_ALIGNED;
+static_assert(sizeof(struct key) == LINE_BYTES, "one line");
+
+struct arena_header {
+	uint64_t magic;
+	uint32_t layout;
+	uint32_t ready; /* set once the whole file is initialized */
+	uint8_t boot_id[16];
+	uint64_t records_seq; /* reserved for the records' change counter */
+};
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_WIRE_HTTP_H
+#define STILE_WIRE_HTTP_H
+
+/*
+ * wire/http - checks over HTTP/1.1 for auth_request, forward_auth and the
+ * like, parsed by llhttp.
+ *
+ * Does       bytes, in any fragmentation -> one check at a time; verdict ->
+ *            a complete response. Paths: /v1/check (real status, JSON body
+ *            on denial), /v1/check/nginx (200/401/403, never a body, with
+ *            X-Stile-Status and X-Stile-Body), /livez, /readyz, /healthz.
+ * Pure       no clock, no allocation, no formatted output; all state is in
+ *            struct http_parser, which the connection owns.
+ * Bounds     header block HTTP_HEAD_MAX bytes, each value we keep has its
+ *            own bound; a value beyond it is an answer, not a crash.
+ * Secrets    the key is held in the parser from header to reply;
+ *            http_reply_done() wipes it.
+ */
+#include "wire/check.h"
+
+#include <llhttp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define HTTP_HEAD_MAX 16384  /* bytes of one request's header block */
+#define HTTP_REPLY_MAX 1536  /* bytes that one response can take */
+
+struct http_options {
+	bool reset_is_delta;   /* X-RateLimit-Reset: seconds from now, not epoch */
+	const char *realm;     /* WWW-Authenticate; no '"' or '\' */
+};
+
+enum http_event {
+	HTTP_MORE,  /* everything consumed, no request complete yet */
+	HTTP_CHECK, /* *ret_check is ready: decide, then http_encode() */
+	HTTP_PROBE, /* a health path or an unknown one: http_encode_probe() */
+	HTTP_BROKEN, /* *ret_check carries the 400; encode it, then close */
+};
+
+/* TO BE DEFINED BY THE CODEC: fixed size, embedded in a connection. */
+struct http_parser;
+
+/*
+ * Feeds up to `len` bytes; stops right after the header block of one
+ * request, whose reply must be encoded before feeding on. Returns how many
+ * bytes were taken (<= len).
+ */
+size_t http_feed(struct http_parser *p, const uint8_t *in, size_t len,
+		 enum http_event *ret_event, struct check *ret_check);
+
+/* True when the connection must be closed after the reply just encoded
+ * (Connection: close, HTTP/1.0, a declared body, a broken request). */
+bool http_must_close(const struct http_parser *p);
+
+/* Encodes the answer to the request last returned. `wall_ms` is the wall
+ * clock, for X-RateLimit-Reset. Returns the bytes written, <= HTTP_REPLY_MAX. */
+size_t http_encode(const struct http_parser *p, const struct http_options *opt,
+		   const struct check *check, const struct verdict *verdict,
+		   uint64_t wall_ms, uint8_t out[static HTTP_REPLY_MAX]);
+
+/* /livez is always 200; /readyz and /healthz follow `ready`; else 404. */
+size_t http_encode_probe(const struct http_parser *p, bool ready,
+			 uint8_t out[static HTTP_REPLY_MAX]);
+
+/* Wipes what the answered request left behind and makes ready for the next. */
+void http_reply_done(struct http_parser *p);
+
+void http_init(struct http_parser *p);
+
+#endif
