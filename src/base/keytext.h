@@ -10,6 +10,9 @@
  *            prefix "il" 55 bytes: one SHA-256 block.
  * Entropy    37 base62 characters = 220 bits from OpenSSL's CSPRNG: no salt
  *            and no slow hash are needed (docs/threat-model.md).
+ * Threads    any; no state.
+ * Secrets    classify makes no copy; make wipes its scratch, and `out` too
+ *            when it fails. `out` is the caller's to wipe.
  */
 #include "base/id.h"
 
@@ -34,13 +37,17 @@ struct keytext_prefix {
 bool keytext_prefix_init(struct keytext_prefix *p, const char *prefix);
 
 enum keytext_kind {
-	KEYTEXT_OURS,	 /* our shape, checksum right: hash and look up */
+	KEYTEXT_OURS,    /* our shape, checksum right: hash and look up */
 	KEYTEXT_FOREIGN, /* not our prefix: perhaps an imported key */
-	KEYTEXT_BROKEN,	 /* our prefix, but not our shape or checksum: refuse */
+	KEYTEXT_BROKEN,  /* our prefix, but not our shape or checksum: refuse */
 };
 
 enum keytext_kind keytext_classify(const struct keytext_prefix *p,
 				   const uint8_t *key, size_t key_len);
+
+/* The six digits of the CRC-32 of text. */
+void keytext_checksum(const void *text, size_t text_len,
+		      char out[static KEYTEXT_CRC_LEN]);
 
 /* Random id; random key with that id, terminated. out_len must be at least
  * KEYTEXT_LEN + 1. Returns false when the CSPRNG fails. */

@@ -6,7 +6,7 @@
  * base/sha256 - SHA-256 of a short message, the cheapest way OpenSSL offers.
  *
  * Threads    any; no shared state, no allocation.
- * Secrets    leaves no copy of the message on the stack.
+ * Secrets    wipes its own copies of the message.
  */
 #include <stddef.h>
 #include <stdint.h>
