@@ -9,7 +9,7 @@
  * default, bounds, sentence. The parser, --help-config, --check-config and
  * docs/configuration.md come out of that table.
  * YAML nests at the dots:  http: { path: http.sock, max_connections: 4096 }
- * Relative paths are relative to the state directory's parent (--dir).
+ * Relative socket paths are relative to `dir`.
  */
 #include <limits.h>
 #include <stdbool.h>
@@ -21,7 +21,7 @@
 
 struct listener_config {
 	char path[CONFIG_PATH_MAX]; /* "" = do not listen */
-	uint32_t mode;		    /* 0660; admin 0600 */
+	uint32_t mode;              /* 0660; admin 0600 */
 	uint32_t max_connections;
 };
 
@@ -29,48 +29,69 @@ enum restore_mode { RESTORE_SNAPSHOT, RESTORE_STRICT };
 enum reset_form { RESET_EPOCH, RESET_DELTA };
 
 struct config {
-	char dir[PATH_MAX];	    /* --dir; "." default of --config runs */
-	char runtime_dir[PATH_MAX]; /* arena; "" = $RUNTIME_DIRECTORY, else
-				     * /dev/shm */
+	char dir[PATH_MAX];            /* --dir; "." default of --config runs */
+	char runtime_dir[PATH_MAX];    /* arena; "" = $RUNTIME_DIRECTORY, else
+					* /dev/shm */
 	struct listener_config native; /* native.path = stile.sock */
 	struct listener_config http;   /* http.sock */
 	struct listener_config admin;  /* admin.sock; max_connections 64 */
-	uint32_t workers;	    /* 0 = one per CPU */
-	uint32_t max_connections;   /* in all, 4096 */
-	uint32_t idle_timeout_s;    /* 75, at least 60 */
-	uint32_t recv_buffers;	    /* per worker, power of two, 512 */
-	uint32_t send_buffers;	    /* per worker, 512 */
-	uint64_t output_bytes_max;  /* unread replies per connection */
+	uint32_t workers;              /* 0 = one per CPU */
+	uint32_t max_connections;      /* in all, 4096 */
+	uint32_t idle_timeout_s;       /* 75, at least 60 */
+	uint32_t recv_buffers;         /* per worker, power of two, 512 */
+	uint32_t send_buffers;         /* per worker, 512 */
+	uint64_t output_bytes_max;     /* unread replies per connection */
 	uint32_t max_orgs, max_projects, max_keys;
-	uint64_t ring_bytes; /* memory of all windows' rings together */
-	uint32_t default_limit;	    /* 100 */
+	uint64_t ring_bytes;        /* memory of all windows' rings together */
+	uint32_t default_limit;     /* 100 */
 	uint64_t default_window_ms; /* 60000; in YAML default_limit: 100/60s */
-	char key_prefix[12];	    /* il: [a-z0-9]{1,8} */
-	char realm[64];		    /* stile */
+	char key_prefix[12];        /* il: [a-z0-9]{1,8} */
+	char realm[64];             /* stile */
 	enum reset_form reset_form; /* http.reset: epoch|delta */
 	uint32_t snapshot_interval_s; /* 10; 0 = on demand and at exit only */
 	enum restore_mode restore;
 	uint32_t drain_timeout_s; /* 10 */
-	uint32_t log_level;	  /* enum log_level */
+	uint32_t log_level;       /* enum log_level */
 };
+
+#define CONFIG_FILE_MAX (1u << 20) /* bytes of a file */
+#define CONFIG_FAULTS_MAX 100      /* faults that are told */
 
 void config_defaults(struct config *c);
 
-/* Reads a YAML file over the defaults and checks the whole. On failure writes
- * every fault as "file:line: what was expected" to `diag`; returns -EINVAL
- * (or the errno of opening it). */
+/*
+ * Reads a YAML file over what *c holds (call config_defaults() first) and
+ * checks the whole. On failure *c is untouched and every fault is written to
+ * `diag` as "file:line: name: what was expected"; returns -EINVAL, or the
+ * errno of reading the file (told as well). `diag` may be NULL.
+ */
 int config_load(struct config *c, const char *path, FILE *diag);
+
+/* The same from memory; `name` stands for the file in faults. */
+int config_load_text(struct config *c, const char *name, const char *text,
+		     size_t text_len, FILE *diag);
 
 /* The same checks for a config that did not come from a file. */
 int config_check(const struct config *c, FILE *diag);
 
-/* All options with defaults, bounds and sentences, as YAML comments. */
+/* The path of a listener as it is bound: `dir` put before a relative one.
+ * -ENAMETOOLONG when it does not fit a socket address. */
+int config_socket_path(const struct config *c, const struct listener_config *l,
+		       char out[static CONFIG_PATH_MAX]);
+
+/* All options with defaults, bounds and sentences, as a YAML file in which
+ * everything is commented out. */
 void config_print_reference(FILE *out);
 
-/* "100/60s", "5/1500ms", "1000/1h", "10/31d" (ms s m h d). -EINVAL, -ERANGE. */
+/* "100/60s", "5/1500ms", "1000/1h", "10/31d" (ms s m h d; a bare number is
+ * seconds). -EINVAL: not of that shape; -ERANGE: outside 1..65536 in 1 ms to
+ * 31 days. */
 int config_parse_limit(const char *text, uint32_t *ret_limit,
 		       uint64_t *ret_window_ms);
-/* "1h", "500ms", "30d"; a bare number is seconds. */
+/* "1h", "500ms", "30d"; a bare number is seconds. -EINVAL, -ERANGE (more
+ * milliseconds than 64 bits hold). */
 int config_parse_duration(const char *text, uint64_t *ret_ms);
+/* "4096", "64KiB", "4MiB", "4GiB". -EINVAL, -ERANGE. */
+int config_parse_bytes(const char *text, uint64_t *ret_bytes);
 
 #endif
