@@ -16,6 +16,10 @@
  *            own bound; a value beyond it is an answer, not a crash.
  * Secrets    the key is held in the parser from header to reply;
  *            http_reply_done() wipes it.
+ *
+ * One round: http_feed() until it returns something else than HTTP_MORE,
+ * http_encode() or http_encode_probe(), http_reply_done(), then either close
+ * (http_must_close()) or feed on with what was left.
  */
 #include "wire/check.h"
 
@@ -26,6 +30,9 @@
 
 #define HTTP_HEAD_MAX 16384  /* bytes of one request's header block */
 #define HTTP_REPLY_MAX 1536  /* bytes that one response can take */
+#define HTTP_REALM_MAX 63    /* characters of the realm; the rest is cut */
+#define HTTP_NAME_MAX 16     /* longest header name that we look at */
+#define HTTP_VALUE_MAX 320   /* bytes kept of one value, and of the target */
 
 struct http_options {
 	bool reset_is_delta;   /* X-RateLimit-Reset: seconds from now, not epoch */
@@ -39,20 +46,62 @@ enum http_event {
 	HTTP_BROKEN, /* *ret_check carries the 400; encode it, then close */
 };
 
-/* TO BE DEFINED BY THE CODEC: fixed size, embedded in a connection. */
-struct http_parser;
+/*
+ * One connection's parser. The fields are private to wire/http*.c; they stand
+ * here so that a connection can embed it. May be moved between requests, not
+ * from event to reply (check->key points into it).
+ */
+struct http_parser {
+	llhttp_t ll; /* first: callbacks get from it to the whole */
+	uint32_t head_len;  /* bytes of this request so far */
+	uint32_t cost;	    /* value of X-Stile-Cost once seen */
+	uint16_t value_len; /* bytes in value; > HTTP_VALUE_MAX: cut off */
+	uint8_t name_len;   /* characters in name; > HTTP_NAME_MAX: too long */
+	uint8_t key_len;
+	uint8_t header; /* whose value is being collected */
+	uint8_t seen;	/* what this request's headers held so far */
+	uint8_t fault;	/* enum detail of the first malformed header */
+	uint8_t target; /* which path */
+	uint8_t last;	/* the byte before the next one fed */
+	uint8_t phase;
+	bool in_name;	 /* a header name is being collected */
+	bool close;	 /* sticky: no request after this one */
+	bool is_http_10; /* the request at hand */
+	bool is_head;
+	char name[HTTP_NAME_MAX];
+	uint8_t key[CHECK_KEY_MAX];
+	uint8_t value[HTTP_VALUE_MAX];
+};
 
 /*
  * Feeds up to `len` bytes; stops right after the header block of one
  * request, whose reply must be encoded before feeding on. Returns how many
- * bytes were taken (<= len).
+ * bytes were taken (<= len). Once the connection must close everything is
+ * taken and dropped.
  */
 size_t http_feed(struct http_parser *p, const uint8_t *in, size_t len,
 		 enum http_event *ret_event, struct check *ret_check);
 
 /* True when the connection must be closed after the reply just encoded
- * (Connection: close, HTTP/1.0, a declared body, a broken request). */
-bool http_must_close(const struct http_parser *p);
+ * (Connection: close, HTTP/1.0, a declared body, a broken request). Holds
+ * until http_init(). */
+static inline bool http_must_close(const struct http_parser *p)
+{
+	return p->close;
+}
+
+/* For a caller that drains: the reply to come says Connection: close. */
+static inline void http_close_after_reply(struct http_parser *p)
+{
+	p->close = true;
+}
+
+/* True while a request has begun and is not complete: an idle connection is
+ * one where it is false. */
+static inline bool http_in_request(const struct http_parser *p)
+{
+	return p->head_len > 0;
+}
 
 /* Encodes the answer to the request last returned. `wall_ms` is the wall
  * clock, for X-RateLimit-Reset. Returns the bytes written, <= HTTP_REPLY_MAX. */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+#include "wire/reason.h"
+
+#include <assert.h>
+
+#define TEXT(literal)                                                          \
+	{                                                                      \
+		literal, sizeof(literal) - 1                                   \
+	}
+
+static const struct reason_info infos[REASON_COUNT] = {
+	[REASON_ALLOW] = {200, TEXT("allow"), TEXT("Allowed")},
+	[REASON_BAD_REQUEST] = {400, TEXT("bad_request"),
+				TEXT("Malformed request")},
+	[REASON_NO_CREDENTIAL] = {401, TEXT("no_credential"),
+				  TEXT("Missing API key")},
+	[REASON_INVALID_KEY] = {401, TEXT("invalid_key"),
+				TEXT("Invalid API key")},
+	[REASON_SUSPENDED] = {403, TEXT("suspended"),
+			      TEXT("Organization suspended")},
+	[REASON_RATE_LIMITED] = {429, TEXT("rate_limited"),
+				 TEXT("Rate limit exceeded")},
+	[REASON_COST_ABOVE_LIMIT] = {429, TEXT("cost_above_limit"),
+				     TEXT("Cost is above the rate limit")},
+	[REASON_NOT_READY] = {503, TEXT("not_ready"),
+			      TEXT("Service not ready")},
+};
+
+static_assert(CHECK_COST_MAX == 1000000, "the message below names it");
+
+static const struct text detail_messages[DETAIL_COUNT] = {
+	[DETAIL_NONE] = TEXT("Malformed request"),
+	[DETAIL_COST] = TEXT("Cost must be a whole number from 1 to 1000000"),
+	[DETAIL_CREDENTIALS] = TEXT("Two different API keys were sent"),
+	[DETAIL_FRAME] = TEXT("Unknown flag or non-zero reserved byte"),
+	[DETAIL_VERSION] = TEXT("Unknown protocol version"),
+	[DETAIL_HTTP] = TEXT("Malformed or too large HTTP request"),
+};
+
+const struct reason_info *reason_info(uint8_t reason)
+{
+	return &infos[reason < REASON_COUNT ? reason : REASON_BAD_REQUEST];
+}
+
+struct text reason_detail_message(uint8_t detail)
+{
+	return detail_messages[detail < DETAIL_COUNT ? detail : DETAIL_NONE];
+}
