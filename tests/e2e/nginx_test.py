@@ -1,0 +1,395 @@
+# SPDX-License-Identifier: MIT
+"""nginx with docs/deploy/nginx in front of a sample API."""
+
+import re
+
+import harness
+from harness import Case, Http, Nginx, SampleApi
+
+FORGED = {
+    'X-Stile-Org': 'forged', 'X-Stile-Project': 'forged',
+    'X-Stile-Key-Id': 'forged', 'X-Stile-Cost': '0',
+    'X-Stile-Route': 'forged', 'X-Stile-Scope': 'forged',
+    'X-Stile-Status': '200', 'X-Stile-Body': 'forged',
+    'X-Request-Id': 'forged', 'X-Forwarded-For': '192.0.2.66',
+    'X_Stile_Org': 'forged',
+}
+
+
+def bearer(key, **more):
+    return {'Authorization': f'Bearer {key}', **more}
+
+
+class Proxied(Case):
+    """A daemon, nginx and a sample API; an organization per test."""
+    edit = None
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.api = SampleApi()
+        cls.addClassCleanup(cls.api.close)
+        cls.nginx = Nginx(cls.d.http_sock, cls.api.port, cls.edit)
+        cls.addClassCleanup(cls.nginx.close)
+
+    def setUp(self):
+        self.api.seen.clear()
+        self.api.status, self.api.headers = 200, {}
+        self.org = self.d.org(self.id().rsplit('.', 1)[1], '1000/1h')
+        self.key = self.d.key(self.org['id'])
+
+    def used(self):
+        return self.d.usage(self.org['id'])[0]
+
+    def assertDenied(self, r, status):
+        self.assertEqual(r.status, status)
+        self.assertEqual(r['Content-Type'], 'application/json')
+        self.assertEqual(r['Cache-Control'], 'no-store')
+        self.assertIs(r.json()['success'], False)
+        self.assertIsInstance(r.json()['error'], str)
+        self.assertEqual(self.api.seen, [], 'the API saw a denied request')
+
+
+class Shipped(Proxied):
+    def test_allowed_request_reaches_the_api_with_identity(self):
+        project = self.d.project(self.org['id'], 'web')
+        key = self.d.key(self.org['id'], project='web')
+        r = self.nginx.ask('/v1/things?a=1', bearer(key['key']))
+        self.assertEqual((r.status, r.json()), (200, {'api': 'hello'}))
+        seen, = self.api.seen
+        self.assertEqual((seen['method'], seen['path']),
+                         ('GET', '/v1/things?a=1'))
+        headers = dict(seen['headers'])
+        self.assertEqual(headers['x-stile-org'], self.org['id'])
+        self.assertEqual(headers['x-stile-project'], project['id'])
+        self.assertEqual(headers['x-stile-key-id'], key['id'])
+        self.assertEqual(headers['x-request-id'], r['X-Request-Id'])
+
+    def test_api_never_sees_the_key(self):
+        self.nginx.ask('/v1/x', bearer(self.key['key']))
+        self.nginx.ask('/v1/x', {'X-API-Key': self.key['key']})
+        self.assertEqual(len(self.api.seen), 2)
+        for seen in self.api.seen:
+            self.assertNotIn(self.key['key'], str(seen))
+
+    def test_success_shows_the_limit(self):
+        left = []
+        for _ in range(2):
+            r = self.nginx.ask('/v1/x', bearer(self.key['key']))
+            self.assertEqual(r['X-RateLimit-Limit'], '1000')
+            left.append(int(r['X-RateLimit-Remaining']))
+            self.assertRegex(r['X-RateLimit-Reset'], r'^\d{10}$')
+            self.assertRegex(r['RateLimit'], rf'^"org";r={left[-1]};t=\d+$')
+            self.assertEqual(r['RateLimit-Policy'], '"org";q=1000;w=3600')
+            self.assertIsNone(r['Retry-After'])
+        self.assertEqual(left, [999, 998])
+
+    def test_forged_headers_change_nothing(self):
+        r = self.nginx.ask('/v1/x', bearer(self.key['key'], **FORGED))
+        self.assertEqual(r.status, 200)
+        self.assertEqual(r['X-RateLimit-Remaining'], '999')
+        seen, = self.api.seen
+        self.assertNotIn('forged', str(seen['headers']))
+        self.assertNotIn('192.0.2.66', str(seen['headers']))
+        headers = dict(seen['headers'])
+        self.assertEqual(headers['x-stile-org'], self.org['id'])
+        self.assertNotIn('x-stile-project', headers)
+        self.assertEqual(self.used(), 1)
+
+    def test_forged_identity_without_a_key_is_401(self):
+        self.assertDenied(self.nginx.ask('/v1/x', FORGED), 401)
+
+    def test_no_key_is_401_without_error_code(self):
+        r = self.nginx.ask('/v1/x')
+        self.assertDenied(r, 401)
+        self.assertEqual(r['WWW-Authenticate'], 'Bearer realm="stile"')
+
+    def test_bad_keys_are_the_same_401(self):
+        revoked = self.d.key(self.org['id'])
+        self.d.admin('POST', f'/v1/keys/{revoked["id"]}/revoke')
+        good = self.key['key']
+        wrong_sum = good[:-1] + ('0' if good[-1] != '0' else '1')
+        answers = set()
+        for key in (revoked['key'], wrong_sum, 'il_x', 'nonsense'):
+            r = self.nginx.ask('/v1/x', bearer(key))
+            self.assertDenied(r, 401)
+            self.assertIn('error="invalid_token"', r['WWW-Authenticate'])
+            answers.add((r['WWW-Authenticate'], r.body))
+        self.assertEqual(len(answers), 1)
+
+    def test_suspended_organization_is_403(self):
+        self.d.admin('POST', f'/v1/orgs/{self.org["id"]}/suspend')
+        r = self.nginx.ask('/v1/x', bearer(self.key['key']))
+        self.assertDenied(r, 403)
+        self.d.admin('POST', f'/v1/orgs/{self.org["id"]}/resume')
+        self.assertEqual(
+            self.nginx.ask('/v1/x', bearer(self.key['key'])).status, 200)
+
+    def test_over_the_limit_is_429_with_retry_after(self):
+        org = self.d.org('small', '2/1h')
+        key = self.d.key(org['id'])['key']
+        for left in ('1', '0'):
+            r = self.nginx.ask('/v1/x', bearer(key))
+            self.assertEqual((r.status, r['X-RateLimit-Remaining']),
+                             (200, left))
+        self.api.seen.clear()
+        for method in ('GET', 'POST', 'DELETE'):
+            r = self.nginx.ask('/v1/x', bearer(key), method)
+            self.assertDenied(r, 429)
+            self.assertEqual(r.json()['error'], 'Rate limit exceeded')
+            self.assertIn(int(r['Retry-After']), range(3500, 3601))
+            self.assertEqual(r['X-RateLimit-Limit'], '2')
+            self.assertEqual(r['X-RateLimit-Remaining'], '0')
+            self.assertRegex(r['RateLimit'], r'^"org";r=0;t=\d+$')
+        r = self.nginx.ask('/v1/x', bearer(key), 'HEAD')
+        self.assertEqual((r.status, r.body), (429, b''))
+        self.assertEqual(self.d.usage(org['id'])[0], 2)
+
+    def test_two_different_credentials_are_400(self):
+        r = self.nginx.ask('/v1/x', bearer(
+            self.key['key'], **{'X-API-Key': 'another'}))
+        self.assertDenied(r, 400)
+
+    def test_location_sets_the_cost(self):
+        headers = bearer(self.key['key'], **{'X-Stile-Cost': '1'})
+        for path in ('/v1/convert', '/v1/%63onvert', '/v1/x/../convert',
+                     '//v1//convert'):
+            before = self.used()
+            self.assertEqual(self.nginx.ask(path, headers).status, 200)
+            self.assertEqual(self.used() - before, 5, path)
+
+    def test_cost_above_the_limit_is_429_without_retry_after(self):
+        org = self.d.org('tiny', '4/1h')
+        r = self.nginx.ask('/v1/convert', bearer(
+            self.d.key(org['id'])['key']))
+        self.assertDenied(r, 429)
+        self.assertIsNone(r['Retry-After'])
+
+    def test_statuses_of_the_api_pass_untouched(self):
+        self.api.headers = {'WWW-Authenticate': 'Basic', 'Retry-After': '99',
+                            'X-RateLimit-Limit': '1'}
+        for status in (401, 403, 404, 429, 500, 503):
+            self.api.status = status
+            r = self.nginx.ask('/v1/x', bearer(self.key['key']))
+            self.assertEqual((r.status, r.json()), (status, {'api': 'hello'}))
+            self.assertEqual(r['WWW-Authenticate'], 'Basic')
+            self.assertEqual(r['Retry-After'], '99')
+            self.assertEqual(r['X-RateLimit-Limit'], '1000')
+
+    def test_bodies_reach_the_api_intact(self):
+        for size in (0, 1, 1000, 8192, 16385, 200_000, 1 << 20):
+            body = bytes(i * 31 % 251 for i in range(min(size, 5000)))
+            body = (body * (size // max(len(body), 1) + 1))[:size]
+            for method in ('POST', 'PUT'):
+                r = self.nginx.ask('/v1/x', bearer(self.key['key']), method,
+                                   body)
+                self.assertEqual(r.status, 200)
+                seen = self.api.seen.pop()
+                self.assertEqual(seen['method'], method)
+                self.assertTrue(seen['body'] == body, f'{size} bytes')
+
+    def test_chunked_body_reaches_the_api_intact(self):
+        with Http(self.nginx.port) as c:
+            c.send(f'POST /v1/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer '
+                   f'{self.key["key"]}\r\nTransfer-Encoding: chunked\r\n\r\n'
+                   .encode())
+            for part in (b'a' * 10, b'b' * 70_000, b'c'):
+                c.send(b'%x\r\n%s\r\n' % (len(part), part))
+            c.send(b'0\r\n\r\n')
+            self.assertEqual(c.get().status, 200)
+        self.assertTrue(self.api.seen[0]['body'] ==
+                        b'a' * 10 + b'b' * 70_000 + b'c')
+        self.assertEqual(self.used(), 1)
+
+    def test_denied_upload_keeps_the_clients_connection(self):
+        with Http(self.nginx.port) as c:
+            r = c.ask('POST', '/v1/x', body=b'x' * 100_000)
+            self.assertDenied(r, 401)
+            r = c.ask('GET', '/v1/x', bearer(self.key['key']))
+            self.assertEqual(r.status, 200)
+
+    def test_checks_share_connections_to_the_gate(self):
+        self.nginx.ask('/v1/x', bearer(self.key['key']))
+        before = self.d.metric('connections_accepted_total')
+        for i in range(50):
+            key = self.key['key'] if i % 2 else 'bad'
+            self.nginx.ask('/v1/x', bearer(key))
+        opened = self.d.metric('connections_accepted_total') - before
+        # One for each nginx worker, and those of the admin API.
+        self.assertLess(opened, 10)
+
+    def test_request_beside_the_api_is_not_checked(self):
+        before = self.d.metric('verdicts_total')
+        r = self.nginx.ask('/')
+        self.assertEqual((r.status, r.body), (200, b'not the API\n'))
+        self.assertIsNone(r['X-RateLimit-Limit'])
+        self.assertEqual(self.d.metric('verdicts_total'), before)
+
+    def test_internal_location_is_not_reachable(self):
+        self.assertEqual(self.nginx.ask('/_stile').status, 404)
+
+    def test_huge_credentials_are_refused(self):
+        r = self.nginx.ask('/v1/x', {'Authorization': 'Bearer ' + 'a' * 8000,
+                                     'X-API-Key': 'b' * 8100})
+        self.assertIn(r.status, (400, 401, 503))
+        self.assertEqual(self.api.seen, [])
+
+
+REDIRECTS = r'''
+	location /index/ {
+		include snippets/stile-protect.conf;
+		root html; index index.html;
+	}
+	location /tried/ {
+		include snippets/stile-protect.conf;
+		root html; try_files $uri /tried/index.html;
+	}
+	location /error/ {
+		include snippets/stile-protect.conf;
+		root html; error_page 404 /error/index.html;
+	}
+	location /files/ {
+		include snippets/stile-protect.conf;
+		root html; try_files $uri $uri/index.html =404;
+	}
+	location /named/ {
+		include snippets/stile-protect.conf;
+		root html; try_files $uri @named;
+	}
+	location @named { proxy_pass http://sample_api; }
+	location /accel/ {
+		include snippets/stile-protect.conf;
+		proxy_pass http://sample_api;
+	}
+	location /accelerated/ { internal; root html; }
+	location /rewritten/ {
+		include snippets/stile-protect.conf;
+		rewrite ^/rewritten/(.*)$ /v1/$1 last;
+	}
+	location /returned/ {
+		include snippets/stile-protect.conf;
+		return 204;
+	}
+	location /forbidden/ {
+		include snippets/stile-protect.conf;
+		deny all; proxy_pass http://sample_api;
+	}
+	location /outer/ {
+		set $stile_cost 7;
+		include snippets/stile-protect.conf;
+		if ($request_method = POST) { set $stile_cost 9; }
+		proxy_pass http://sample_api;
+		location /outer/inner/ { proxy_pass http://sample_api; }
+		location /outer/own/ {
+			proxy_set_header X-Own 1;
+			proxy_pass http://sample_api;
+		}
+	}
+
+	location / {'''
+
+
+class Traps(Proxied):
+    """What the README says about locations that people add."""
+    edit = {'stile.conf': lambda text: text.replace('\n\tlocation / {',
+                                                    REDIRECTS)}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for name in ('index', 'tried', 'error', 'files', 'accelerated'):
+            (cls.nginx.conf / 'html' / name).mkdir()
+            (cls.nginx.conf / 'html' / name / 'index.html').write_text(name)
+
+    def charge(self, path, status=200, method='GET'):
+        before = self.used()
+        r = self.nginx.ask(path, bearer(self.key['key'], **FORGED), method)
+        self.assertEqual(r.status, status, path)
+        return self.used() - before
+
+    def test_internal_redirects_charge_twice(self):
+        self.assertEqual(self.charge('/index/'), 2)
+        self.assertEqual(self.charge('/tried/nothing'), 2)
+        self.assertEqual(self.charge('/error/nothing', 404), 2)
+
+    def test_forms_without_redirect_charge_once(self):
+        self.assertEqual(self.charge('/files/'), 1)
+        self.assertEqual(self.charge('/files/nothing', 404), 1)
+        self.assertEqual(self.charge('/named/nothing'), 1)
+        self.assertEqual(self.charge('/rewritten/x'), 1)
+        self.api.headers = {'X-Accel-Redirect': '/accelerated/index.html'}
+        self.assertEqual(self.charge('/accel/x'), 1)
+
+    def test_return_and_deny_come_before_the_check(self):
+        self.assertEqual(self.charge('/returned/x', 204), 0)
+        self.assertEqual(self.charge('/forbidden/x', 403), 0)
+
+    def test_nested_location_inherits_protection_but_not_cost(self):
+        self.assertEqual(self.charge('/outer/x'), 7)
+        self.assertEqual(self.charge('/outer/x', method='POST'), 9)
+        self.assertEqual(self.charge('/outer/inner/x'), 1)
+        self.assertNotIn('forged', str(self.api.seen))
+
+    def test_own_header_line_loses_the_overwriting(self):
+        self.assertEqual(self.charge('/outer/own/x'), 1)
+        self.assertIn(('x-stile-org', 'forged'), self.api.seen[0]['headers'])
+
+
+class GateAway(Proxied):
+    def gone(self, r):
+        self.assertDenied(r, 503)
+        self.assertEqual(r['Retry-After'], '1')
+
+    def test_down_is_503_and_a_new_gate_serves_at_once(self):
+        headers = bearer(self.key['key'])
+        self.assertEqual(self.nginx.ask('/v1/x', headers).status, 200)
+        for end in (self.d.stop, self.d.kill9):
+            end()
+            self.api.seen.clear()
+            self.gone(self.nginx.ask('/v1/x', headers))
+            self.gone(self.nginx.ask('/v1/x', FORGED))
+            self.assertEqual(self.nginx.ask('/').status, 200)
+            self.d.start()
+            self.assertEqual(self.nginx.ask('/v1/x', headers).status, 200)
+        self.assertEqual(self.used(), 3)
+
+    def test_silent_gate_is_503_within_seconds(self):
+        import os
+        import signal
+        os.kill(self.d.pid, signal.SIGSTOP)
+        try:
+            begin = harness.now()
+            self.gone(self.nginx.ask('/v1/x', bearer(self.key['key'])))
+            self.assertLess(harness.now() - begin, 5)
+        finally:
+            os.kill(self.d.pid, signal.SIGCONT)
+
+
+def fail_open(text):
+    """Exactly the change that the file describes."""
+    return re.sub(r'\treturn 403;\n(.*\n.*\n)\t#return 204;',
+                  r'\1\treturn 204;', text)
+
+
+class FailOpen(Proxied):
+    edit = {'snippets/stile-gate.conf': fail_open}
+
+    def test_passes_while_the_gate_is_down_and_denies_again_after(self):
+        self.assertDenied(self.nginx.ask('/v1/x'), 401)
+        self.d.stop()
+        r = self.nginx.ask('/v1/x', FORGED)
+        self.assertEqual((r.status, r.json()), (200, {'api': 'hello'}))
+        self.assertIsNone(r['X-RateLimit-Limit'])
+        seen = self.api.seen.pop()
+        self.assertNotIn('forged', str(seen['headers']))
+        self.assertNotIn('x-stile-org', dict(seen['headers']))
+        self.d.start()
+        self.assertDenied(self.nginx.ask('/v1/x', FORGED), 401)
+
+    def test_malformed_requests_do_not_open_it(self):
+        for size in (300, 2000, 8000):
+            for headers in (bearer('a' * size),
+                            bearer('a' * size, **{'X-API-Key': 'b' * 8100})):
+                r = self.nginx.ask('/v1/x', headers)
+                self.assertIn(r.status, (400, 401))
+                self.assertEqual(self.api.seen, [])
