@@ -2,8 +2,82 @@
 #ifndef STILE_GATE_CLAIM_H
 #define STILE_GATE_CLAIM_H
 
+/*
+ * gate/claim - several words of one organization changed as one step.
+ *
+ * Does       "claim and help": the gate word of an organization either holds
+ *            a version (even) or names a descriptor (odd) that lists every
+ *            word to change with its old and new value. Putting the name into
+ *            the gate is the decision; what follows can be done by anybody.
+ * Threads    one owner per struct claim; any number of owners on one gate.
+ * Progress   lock-free: a lost claim means another one got through, and
+ *            nobody waits for a stopped thread, they finish its work.
+ * Exactness  all words change or none, also when the process dies in between
+ *            (claim_recover).
+ * Premise    every word that is ever claimed takes each value at most once
+ *            while a late helper may exist (they grow, or a grace period lies
+ *            between), so a helper that comes late fails its CAS for ever.
+ * Sources    weak descriptors: Arbel-Raviv and Brown, DISC 2017; lock-free
+ *            locks by helping: Ben-David, Blelloch, Wei, PPoPP 2022.
+ */
 #include "gate/layout.h"
 
-struct descriptor;
+#include <stdbool.h>
+#include <stdint.h>
+
+struct counters;
+
+struct claim {
+	struct arena *arena;
+	struct descriptor *descriptor;
+	struct counters *counters; /* helps are counted here; may be NULL */
+	uint64_t seq;
+	uint32_t owner;
+	uint32_t count;
+};
+
+/* `owner` < ARENA_OWNERS, used by one thread at a time. */
+void claim_init(struct claim *c, struct arena *a, uint32_t owner,
+		struct counters *counters);
+
+/* The gate's even value. Completes whatever stands in the way. All words of
+ * the organization, loaded with acquire after this, are those of this version
+ * or newer; if claim_unchanged() or claim_commit() then succeeds they were
+ * those of this version. */
+uint64_t claim_settle(struct arena *a, word_t *gate, struct counters *counters);
+
+/* True when no decision got through since claim_settle() returned `version`. */
+static inline bool claim_unchanged(word_t *gate, uint64_t version)
+{
+	/* PAIRS: the CAS of claim_commit(), release. The words read before are
+	 * acquire loads: whoever saw a word of a newer decision also sees
+	 * that decision's gate here, so relaxed is enough for this load. */
+	return atomic_load_explicit(gate, memory_order_relaxed) == version;
+}
+
+/* Loads a word that is changed under claims. */
+static inline uint64_t claim_load(const word_t *w)
+{
+	/* PAIRS: the CAS of claim_apply(), release. Publishes that the gate had
+	 * left its old version before this value was written; see
+	 * claim_unchanged(). */
+	return atomic_load_explicit(w, memory_order_acquire);
+}
+
+/* begin, add each word at most once, commit. */
+void claim_begin(struct claim *c);
+void claim_add(struct claim *c, word_t *w, uint64_t from, uint64_t to);
+
+/* The decision. `version` is what claim_settle() returned. False: somebody
+ * else got through first, nothing was changed; settle and compute again. */
+bool claim_commit(struct claim *c, word_t *gate, uint64_t version);
+
+/* False: what is in this descriptor cannot have been written by us, the arena
+ * is damaged. */
+bool claim_descriptor_sane(const struct descriptor *d);
+
+/* After opening an arena and before anybody claims: completes what dead
+ * owners had decided. Returns how many it completed. */
+unsigned claim_recover(struct arena *a);
 
 #endif

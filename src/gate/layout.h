@@ -63,8 +63,9 @@ struct org {
 	/* line 1: read by every check, written by the control thread */
 	word_t rule;	    /* window ticks << 18 | limit */
 	word_t ring;	    /* RING_WORD of the ring in use */
-	word_t ring_prev;   /* ring of entries below ring_switch, or 0 */
-	word_t ring_switch; /* entries with a lower index are in ring_prev */
+	word_t ring_prev;   /* ring of the entries below ring_switch */
+	word_t ring_switch; /* border; once tail has passed it ring_prev
+			     * means nothing */
 	half_t state;	    /* enum slot_state */
 	uint32_t line1_spare;
 	struct id id;
@@ -118,12 +119,68 @@ struct key {
 } LINE_ALIGNED;
 static_assert(sizeof(struct key) == LINE_BYTES, "one line");
 
+/*
+ * A descriptor: what one decision is about to write, so that anybody can
+ * finish it (gate/claim.h). One per owner, re-used; `seq` says whether it
+ * still means the same decision.
+ */
+#define CLAIM_WORDS_MAX 16
+
+struct claim_word {
+	word_t off; /* bytes from the arena's start */
+	word_t from;
+	word_t to;
+};
+
+struct descriptor {
+	word_t seq;	  /* 0: being written */
+	word_t last_seq;  /* the owner's: continues after a restart */
+	word_t gate_off;  /* whose gate */
+	word_t gate_next; /* what the gate becomes when all words are in */
+	word_t count;
+	word_t spare[3];
+	struct claim_word words[CLAIM_WORDS_MAX];
+} LINE_ALIGNED;
+static_assert(sizeof(struct descriptor) == 7 * LINE_BYTES, "seven lines");
+
+/* The first page of the file. The slot counts are one above the highest slot
+ * that was ever set up; the control thread alone writes them. */
 struct arena_header {
 	uint64_t magic;
 	uint32_t layout;
-	uint32_t ready; /* set once the whole file is initialized */
+	uint32_t ready; /* 1 once the file is initialized */
 	uint8_t boot_id[16];
-	uint64_t records_seq; /* reserved for the records' change counter */
+	uint32_t org_slots;
+	uint32_t project_slots;
+	uint32_t key_slots;
+	uint32_t spare;
+};
+
+/* Where the regions are, in bytes from the start of the file. */
+#define ARENA_PAGE UINT64_C(4096)
+#define ARENA_DESCRIPTORS_AT ARENA_PAGE
+#define ARENA_ORGS_AT (UINT64_C(1) << 20)
+#define ARENA_PROJECTS_AT                                                      \
+	(ARENA_ORGS_AT + ARENA_ORGS_MAX * (uint64_t)sizeof(struct org))
+#define ARENA_KEYS_AT                                                          \
+	(ARENA_PROJECTS_AT +                                                   \
+	 ARENA_PROJECTS_MAX * (uint64_t)sizeof(struct project))
+#define ARENA_RINGS_AT                                                         \
+	(ARENA_KEYS_AT + ARENA_KEYS_MAX * (uint64_t)sizeof(struct key))
+#define ARENA_BYTES (ARENA_RINGS_AT + ARENA_RING_BYTES)
+static_assert(ARENA_DESCRIPTORS_AT + ARENA_OWNERS * sizeof(struct descriptor) <=
+		      ARENA_ORGS_AT,
+	      "descriptors end before organizations begin");
+
+/* The mapped arena, as everything on the request path sees it. */
+struct arena {
+	uint8_t *base;
+	struct arena_header *header;
+	struct descriptor *descriptors; /* ARENA_OWNERS of them */
+	struct org *orgs;
+	struct project *projects;
+	struct key *keys;
+	uint8_t *rings;
 };
 
 #endif

@@ -3,20 +3,78 @@
 #define STILE_GATE_WINDOW_H
 
 /*
- * gate/window - an organization's exact sliding window, as a snapshot sees it
- * and as the control thread changes it. (The decision itself is in
- * gate/decide.)
+ * gate/window - an organization's exact sliding window.
  *
+ * Does       a log of admissions in a ring: each entry holds when (46 bits of
+ *            ticks) and how many units had been allowed before it (modulo
+ *            2^18). Units in the window = allowed so far - allowed before
+ *            the first entry that is younger than the window.
+ * Threads    window_take(), window_peek(), window_save(): any, at any time.
+ *            The others: the control thread, see each.
+ * Progress   lock-free (gate/claim.h).
  * Exactness  no window of the rule's length ever holds more units than the
- *            limit; a unit comes back at most two ticks (8 us) late.
- * Source     sliding log with totals; see docs/architecture.md.
+ *            limit. A unit comes back when a whole window and one tick have
+ *            passed since its tick: at most 8 us late, never early.
+ * Memory     one 8-byte entry per unit of the limit, rounded up to a power of
+ *            two; handed in by the control thread.
+ * Time       ticks of base/clock.h, passed in.
  */
+#include "gate/claim.h"
 #include "gate/layout.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-struct arena;
+/* What the window says about a check, all in ticks from `now`. */
+struct window_answer {
+	bool allowed;
+	uint32_t limit;
+	uint32_t in_window; /* units, this check included if it was counted */
+	uint64_t window;
+	uint64_t reset; /* until the window is at rest; 0 = it is */
+	uint64_t retry; /* denied: until `cost` units can pass (0: never, the
+			 * cost is above the limit). allowed: until the next
+			 * unit comes back, 0 = at rest */
+};
+
+/*
+ * Asks for `cost` units and, when they are allowed, counts them for the
+ * organization and for `key_used` in the same step. A denial writes nothing.
+ * `key_used` may be NULL. `now` may be behind other threads' clocks: the
+ * newest stamp counts if it is later.
+ */
+void window_take(struct claim *c, struct org *org, word_t *key_used,
+		 uint32_t cost, uint64_t now, struct window_answer *ret_answer);
+
+/* The same answer, counting nothing. cost 0 is allowed here. */
+void window_peek(struct arena *a, struct org *org, uint32_t cost, uint64_t now,
+		 struct counters *counters, struct window_answer *ret_answer);
+
+/* rule word <-> numbers */
+static inline uint64_t window_rule(uint32_t limit, uint64_t window_ticks)
+{
+	return window_ticks << LIMIT_BITS | limit;
+}
+
+/* log2 of the ring entries that a limit needs (at least 8 entries: a line). */
+unsigned window_ring_log2(uint32_t limit);
+
+/*
+ * The control thread changes rule and ring while checks go on. A lowered
+ * limit binds at once; a longer window starts with what the shorter one still
+ * held; a higher limit needs a ring that holds it first:
+ *
+ *	swap, grace period, drain, grace period; then the old ring is free.
+ *
+ * The next change of the same kind needs a grace period after this one
+ * (base/epoch.h). A swap that finds the previous one not drained (after a
+ * crash) must drain it first.
+ */
+void window_change_rule(struct claim *c, struct org *org, uint64_t rule);
+void window_swap_ring(struct claim *c, struct org *org, uint64_t ring);
+bool window_ring_drained(const struct org *org);
+void window_drain_ring(struct claim *c, struct org *org);
 
 /* One admission: when, and how many units. */
 struct admission {
@@ -26,22 +84,24 @@ struct admission {
 
 /* Everything of an organization that a snapshot keeps, read at one instant. */
 struct window_image {
-	uint64_t used;	/* units allowed, ever */
-	size_t count;	/* admissions still in the window, oldest first */
+	uint64_t used; /* units allowed, ever */
+	size_t count;  /* admissions still in the window, oldest first */
 };
 
 /*
- * Reads organization `slot` at one instant, whatever the workers do
- * (lock-free; retries while decisions get through). Fills at most `cap`
- * admissions, the newest; LIMIT_MAX is always enough.
+ * Reads organization `slot` at one instant, whatever the workers do. Fills at
+ * most `cap` admissions, the newest; LIMIT_MAX is always enough. Must run
+ * inside an epoch section (the ring must not be re-used under it). Admissions
+ * that left the window while they were being copied may be missing.
  */
 void window_save(struct arena *a, uint32_t slot, uint64_t now,
 		 struct window_image *ret_image, struct admission *out,
 		 size_t cap);
 
 /* Before workers run: puts a saved image into a fresh organization whose rule
- * and ring are set. Admissions must be oldest first; those beyond what the
- * ring can hold (its oldest) are dropped. */
+ * and ring are set. Admissions must be oldest first; when the ring cannot
+ * hold them all the oldest are merged into one entry (which keeps them
+ * counted longer, never shorter). */
 void window_restore(struct arena *a, uint32_t slot,
 		    const struct window_image *image,
 		    const struct admission *in);

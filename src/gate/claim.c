@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: MIT */
+#include "gate/claim.h"
+
+#include "base/check.h"
+#include "base/counters.h"
+
+/*
+ * The gate of an organization
+ *
+ *	even  version << 1
+ *	odd   seq << 8 | owner << 1 | 1: the decision `seq` of `owner`
+ *
+ * An owner writes its descriptor, then swings the gate from the version it
+ * computed with to the descriptor's name. That CAS is the decision: it can
+ * only succeed if nothing was decided since. Then each word goes from its old
+ * to its new value, then the gate goes to the next version. The last two
+ * steps are idempotent, so anyone who meets the odd gate does them too.
+ *
+ * A helper copies the descriptor first and believes the copy only if `seq`
+ * was the gate's before and after. If it was not, the decision is complete
+ * already: an owner re-uses its descriptor only after the gate moved on.
+ *
+ * Proof by test: tests/torture/claim_torture.c (threads), and
+ * tests/torture/claim_kill.c (death between any two steps).
+ */
+
+/* Pauses before helping: the owner is most likely about to finish, and two
+ * threads completing the same decision slow each other down. */
+#define HELP_PATIENCE 64
+
+#define NAME_SEQ(name) ((name) >> 8)
+#define NAME_OWNER(name) ((unsigned)((name) >> 1) & 127u)
+
+struct decision {
+	uint64_t gate_off;
+	uint64_t gate_next;
+	unsigned count;
+	struct {
+		uint64_t off, from, to;
+	} words[CLAIM_WORDS_MAX];
+};
+
+static inline void pause_cpu(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ volatile("yield");
+#endif
+}
+
+static inline word_t *word_at(struct arena *a, uint64_t off)
+{
+	return (word_t *)(void *)(a->base + off);
+}
+
+static inline uint64_t offset_of(const struct arena *a, const word_t *w)
+{
+	return (uint64_t)((uintptr_t)w - (uintptr_t)a->base);
+}
+
+static inline void swing(word_t *w, uint64_t from, uint64_t to)
+{
+	/* PAIRS: claim_load(), acquire. Publishes nothing but the word itself
+	 * and the fact that the gate left its version before. A failure means
+	 * that somebody else made this very change: not an error, and what
+	 * was loaded is not used, so relaxed there. */
+	atomic_compare_exchange_strong_explicit(
+		w, &from, to, memory_order_release, memory_order_relaxed);
+}
+
+void claim_init(struct claim *c, struct arena *a, uint32_t owner,
+		struct counters *counters)
+{
+	check(owner < ARENA_OWNERS);
+	c->arena = a;
+	c->owner = owner;
+	c->descriptor = &a->descriptors[owner];
+	c->counters = counters;
+	c->count = 0;
+	/* PAIRS: nothing. Only the owner reads or writes last_seq; a restart
+	 * that follows is ordered by the process's end. */
+	c->seq = atomic_load_explicit(&c->descriptor->last_seq,
+				      memory_order_relaxed);
+}
+
+void claim_begin(struct claim *c)
+{
+	/* PAIRS: copy_decision(), second load of seq. The stores of the fields
+	 * below are releases, so a helper that saw one of them sees this
+	 * zero (or something newer) too; relaxed is enough here. */
+	atomic_store_explicit(&c->descriptor->seq, 0, memory_order_relaxed);
+	c->count = 0;
+}
+
+void claim_add(struct claim *c, word_t *w, uint64_t from, uint64_t to)
+{
+	struct claim_word *d = &c->descriptor->words[c->count];
+
+	check(c->count < CLAIM_WORDS_MAX);
+	c->count++;
+	/* PAIRS: copy_decision(), acquire. Orders the zero in seq before these:
+	 * a helper with a half-new copy finds out. */
+	atomic_store_explicit(&d->off, offset_of(c->arena, w),
+			      memory_order_release);
+	atomic_store_explicit(&d->from, from, memory_order_release);
+	atomic_store_explicit(&d->to, to, memory_order_release);
+}
+
+bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
+{
+	struct descriptor *d = c->descriptor;
+	uint64_t seq = ++c->seq;
+	uint64_t name = seq << 8 | (uint64_t)c->owner << 1 | 1;
+	uint64_t expected = version;
+	unsigned i;
+
+	check_hot((version & 1) == 0);
+	/* PAIRS: copy_decision(), acquire; the reason is claim_add()'s. */
+	atomic_store_explicit(&d->gate_off, offset_of(c->arena, gate),
+			      memory_order_release);
+	atomic_store_explicit(&d->gate_next, version + 2, memory_order_release);
+	atomic_store_explicit(&d->count, c->count, memory_order_release);
+	atomic_store_explicit(&d->last_seq, seq, memory_order_release);
+	/* PAIRS: copy_decision(), acquire on seq. Publishes all fields above. */
+	atomic_store_explicit(&d->seq, seq, memory_order_release);
+
+	/* PAIRS: claim_settle(), acquire on the gate. Publishes the descriptor.
+	 * On failure nothing that was loaded is used: relaxed. */
+	if (!atomic_compare_exchange_strong_explicit(gate, &expected, name,
+						     memory_order_release,
+						     memory_order_relaxed))
+		return false;
+
+	for (i = 0; i < c->count; i++) {
+		struct claim_word *w = &d->words[i];
+
+		/* PAIRS: nothing. Our own stores, read back. */
+		swing(word_at(c->arena,
+			      atomic_load_explicit(&w->off,
+						   memory_order_relaxed)),
+		      atomic_load_explicit(&w->from, memory_order_relaxed),
+		      atomic_load_explicit(&w->to, memory_order_relaxed));
+	}
+	/* The gate's release also publishes the words: PAIRS claim_settle(). */
+	swing(gate, name, version + 2);
+	return true;
+}
+
+/* False: the descriptor means something else by now. */
+static bool copy_decision(struct arena *a, uint64_t name, struct decision *out)
+{
+	struct descriptor *d = &a->descriptors[NAME_OWNER(name)];
+	unsigned i;
+
+	/* PAIRS: claim_commit(), release on seq: the fields are complete. */
+	if (atomic_load_explicit(&d->seq, memory_order_acquire) !=
+	    NAME_SEQ(name))
+		return false;
+	/* PAIRS: claim_add() and claim_commit(), release on each field: if one
+	 * of them is newer than `name`, the load of seq at the end sees so. */
+	out->gate_off = atomic_load_explicit(&d->gate_off, memory_order_acquire);
+	out->gate_next =
+		atomic_load_explicit(&d->gate_next, memory_order_acquire);
+	out->count = (unsigned)atomic_load_explicit(&d->count,
+						    memory_order_acquire);
+	if (out->count > CLAIM_WORDS_MAX)
+		return false;
+	for (i = 0; i < out->count; i++) {
+		struct claim_word *w = &d->words[i];
+
+		out->words[i].off =
+			atomic_load_explicit(&w->off, memory_order_acquire);
+		out->words[i].from =
+			atomic_load_explicit(&w->from, memory_order_acquire);
+		out->words[i].to =
+			atomic_load_explicit(&w->to, memory_order_acquire);
+	}
+	/* PAIRS: claim_begin(); the acquire loads above order this one. */
+	return atomic_load_explicit(&d->seq, memory_order_relaxed) ==
+	       NAME_SEQ(name);
+}
+
+static void claim_apply(struct arena *a, uint64_t name,
+			const struct decision *dec)
+{
+	unsigned i;
+
+	for (i = 0; i < dec->count; i++)
+		swing(word_at(a, dec->words[i].off), dec->words[i].from,
+		      dec->words[i].to);
+	swing(word_at(a, dec->gate_off), name, dec->gate_next);
+}
+
+/* The slow half of claim_settle(): somebody's name is in the gate. */
+static __attribute__((noinline)) uint64_t help(struct arena *a, word_t *gate,
+					       uint64_t name,
+					       struct counters *counters)
+{
+	struct decision dec;
+	unsigned patience = HELP_PATIENCE;
+
+	for (;;) {
+		uint64_t now;
+
+		pause_cpu();
+		/* PAIRS: claim_commit() and claim_apply(), release on the gate:
+		 * an even value comes with all words of its version, an odd
+		 * one with its descriptor. */
+		now = atomic_load_explicit(gate, memory_order_acquire);
+		if ((now & 1) == 0)
+			return now;
+		if (now != name) {
+			name = now;
+			patience = HELP_PATIENCE;
+			continue;
+		}
+		if (patience-- > 0)
+			continue;
+		patience = HELP_PATIENCE;
+		if (copy_decision(a, name, &dec)) {
+			claim_apply(a, name, &dec);
+			if (counters != NULL)
+				counter_add(&counters->helps, 1);
+		}
+	}
+}
+
+uint64_t claim_settle(struct arena *a, word_t *gate, struct counters *counters)
+{
+	/* PAIRS: as in help(). */
+	uint64_t value = atomic_load_explicit(gate, memory_order_acquire);
+
+	if (likely((value & 1) == 0))
+		return value;
+	return help(a, gate, value, counters);
+}
+
+static bool place_sane(uint64_t off)
+{
+	return off >= ARENA_ORGS_AT && off < ARENA_BYTES &&
+	       off % sizeof(word_t) == 0;
+}
+
+bool claim_descriptor_sane(const struct descriptor *d)
+{
+	/* PAIRS: nothing, here and below. The owners are dead. */
+	uint64_t count = atomic_load_explicit(&d->count, memory_order_relaxed);
+	unsigned i;
+
+	if (atomic_load_explicit(&d->seq, memory_order_relaxed) == 0)
+		return true;
+	if (count > CLAIM_WORDS_MAX ||
+	    !place_sane(atomic_load_explicit(&d->gate_off,
+					     memory_order_relaxed)))
+		return false;
+	for (i = 0; i < count; i++)
+		if (!place_sane(atomic_load_explicit(&d->words[i].off,
+						     memory_order_relaxed)))
+			return false;
+	return true;
+}
+
+unsigned claim_recover(struct arena *a)
+{
+	struct decision dec;
+	unsigned owner, completed = 0;
+
+	for (owner = 0; owner < ARENA_OWNERS; owner++) {
+		struct descriptor *d = &a->descriptors[owner];
+		/* PAIRS: nothing. The owners are dead, and nobody else runs. */
+		uint64_t seq =
+			atomic_load_explicit(&d->seq, memory_order_relaxed);
+		uint64_t name = seq << 8 | (uint64_t)owner << 1 | 1;
+		word_t *gate;
+
+		if (seq == 0 || !copy_decision(a, name, &dec))
+			continue;
+		gate = word_at(a, dec.gate_off);
+		if (atomic_load_explicit(gate, memory_order_relaxed) == name) {
+			claim_apply(a, name, &dec);
+			completed++;
+		}
+	}
+	return completed;
+}

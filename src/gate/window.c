@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: MIT */
+#include "gate/window.h"
+
+#include "base/check.h"
+#include "base/counters.h"
+
+/* An entry: stamp << LIMIT_BITS | units allowed before it, modulo 2^18. */
+#define ENTRY_STAMP(e) ((e) >> LIMIT_BITS)
+#define ENTRY(stamp, before) ((stamp) << LIMIT_BITS | ((before)&LIMIT_MASK))
+
+/* Units between two totals, both modulo 2^18. Never more than half of it
+ * apart, since a window holds at most LIMIT_MAX units. */
+#define UNITS(later, earlier) (((later) - (earlier)) & LIMIT_MASK)
+
+/* What one decision is computed from: the words of one version. */
+struct view {
+	struct arena *arena;
+	uint64_t version;
+	uint64_t head, tail, used, rule;
+	uint64_t ring, ring_prev, ring_switch;
+	uint64_t now;	/* max(now, newest stamp) */
+	uint64_t first; /* oldest entry that is in the window */
+	uint64_t before_first; /* its total */
+	uint32_t in_window;
+};
+
+static inline word_t *entry_in(struct arena *a, uint64_t ring, uint64_t idx)
+{
+	uint64_t mask = (UINT64_C(1) << RING_LOG2(ring)) - 1;
+
+	return (word_t *)(void *)(a->rings + RING_PLACE(ring) * LINE_BYTES +
+				  (idx & mask) * sizeof(word_t));
+}
+
+static inline word_t *entry_at(const struct view *v, uint64_t idx)
+{
+	return entry_in(v->arena,
+			unlikely(idx < v->ring_switch)
+				? v->ring_prev
+				: v->ring,
+			idx);
+}
+
+static inline uint64_t entry(const struct view *v, uint64_t idx)
+{
+	return claim_load(entry_at(v, idx));
+}
+
+static inline uint32_t view_limit(const struct view *v)
+{
+	return (uint32_t)(v->rule & LIMIT_MASK);
+}
+
+static inline uint64_t view_window(const struct view *v)
+{
+	return v->rule >> LIMIT_BITS;
+}
+
+/* Ticks until an entry leaves the window: its tick may have ended just before
+ * the next began, hence one more than the window. */
+static inline uint64_t leaves_in(const struct view *v, uint64_t stamp)
+{
+	uint64_t at = stamp + view_window(v) + 1;
+
+	return at > v->now ? at - v->now : 0;
+}
+
+/* The first entry in [lo, head) that is still in the window. Stamps never
+ * decrease. Most often it is `lo` or near it: gallop, then bisect. */
+static uint64_t first_live(const struct view *v, uint64_t lo)
+{
+	uint64_t hi = lo, step = 1;
+
+	while (hi < v->head && leaves_in(v, ENTRY_STAMP(entry(v, hi))) == 0) {
+		lo = hi + 1;
+		hi += step;
+		step *= 2;
+	}
+	if (hi > v->head)
+		hi = v->head;
+	while (lo < hi) {
+		uint64_t mid = lo + (hi - lo) / 2;
+
+		if (leaves_in(v, ENTRY_STAMP(entry(v, mid))) == 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* The oldest entry that has to leave before `need` more units have left. */
+static uint64_t last_to_leave(const struct view *v, uint32_t need)
+{
+	uint64_t lo = v->first, hi = v->head - 1;
+
+	while (lo < hi) {
+		uint64_t mid = lo + (hi - lo) / 2;
+
+		if (UNITS(entry(v, mid + 1), v->before_first) >= need)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+static void view_read(struct view *v, struct arena *a, struct org *org,
+		      uint64_t now, struct counters *counters)
+{
+	v->arena = a;
+	v->version = claim_settle(a, &org->gate, counters);
+	v->head = claim_load(&org->head);
+	v->tail = claim_load(&org->tail);
+	v->used = claim_load(&org->used);
+	v->rule = claim_load(&org->rule);
+	v->ring = claim_load(&org->ring);
+	v->ring_prev = claim_load(&org->ring_prev);
+	v->ring_switch = claim_load(&org->ring_switch);
+	v->now = now;
+	v->first = v->head;
+	v->before_first = v->used & LIMIT_MASK;
+	/* The words may be of different versions; then the caller will find the
+	 * gate changed, but until then they must not lead us astray. */
+	if (v->tail < v->head &&
+	    v->head - v->tail <= UINT64_C(1) << RING_LOG2(v->ring)) {
+		uint64_t newest = ENTRY_STAMP(entry(v, v->head - 1));
+
+		if (newest > now)
+			v->now = newest;
+		v->first = first_live(v, v->tail);
+		if (v->first < v->head)
+			v->before_first = entry(v, v->first) & LIMIT_MASK;
+	}
+	v->in_window = (uint32_t)UNITS(v->used, v->before_first);
+}
+
+/* Fills the answer for a check that finds `v`; true when it may pass. */
+static bool view_answer(const struct view *v, uint32_t cost,
+			struct window_answer *out)
+{
+	uint32_t limit = view_limit(v);
+	bool live = v->first < v->head;
+
+	out->limit = limit;
+	out->window = view_window(v);
+	out->in_window = v->in_window;
+	out->reset = live ? leaves_in(v, ENTRY_STAMP(entry(v, v->head - 1))) : 0;
+	out->retry = live ? leaves_in(v, ENTRY_STAMP(entry(v, v->first))) : 0;
+	out->allowed = cost <= limit && v->in_window <= limit - cost;
+	if (!out->allowed && cost > limit)
+		out->retry = 0;
+	else if (!out->allowed && live)
+		out->retry = leaves_in(
+			v, ENTRY_STAMP(entry(
+				   v, last_to_leave(v, v->in_window + cost -
+							       limit))));
+	return out->allowed;
+}
+
+void window_peek(struct arena *a, struct org *org, uint32_t cost, uint64_t now,
+		 struct counters *counters, struct window_answer *ret_answer)
+{
+	struct view v;
+
+	do {
+		view_read(&v, a, org, now, counters);
+		view_answer(&v, cost, ret_answer);
+	} while (!claim_unchanged(&org->gate, v.version));
+}
+
+void window_take(struct claim *c, struct org *org, word_t *key_used,
+		 uint32_t cost, uint64_t now, struct window_answer *ret_answer)
+{
+	struct view v;
+
+	for (;;) {
+		word_t *slot;
+
+		view_read(&v, c->arena, org, now, c->counters);
+		if (!view_answer(&v, cost, ret_answer)) {
+			/* Nothing was decided since: the denial is true. */
+			if (claim_unchanged(&org->gate, v.version))
+				return;
+			continue;
+		}
+		claim_begin(c);
+		slot = entry_at(&v, v.head);
+		claim_add(c, slot, claim_load(slot), ENTRY(v.now, v.used));
+		claim_add(c, &org->head, v.head, v.head + 1);
+		if (v.first != v.tail)
+			claim_add(c, &org->tail, v.tail, v.first);
+		claim_add(c, &org->used, v.used, v.used + cost);
+		if (key_used != NULL) {
+			uint64_t used = claim_load(key_used);
+
+			claim_add(c, key_used, used, used + cost);
+		}
+		if (claim_commit(c, &org->gate, v.version))
+			break;
+		if (c->counters != NULL)
+			counter_add(&c->counters->retries, 1);
+	}
+	ret_answer->in_window += cost;
+	ret_answer->reset = leaves_in(&v, v.now);
+	if (v.first == v.head)
+		ret_answer->retry = ret_answer->reset;
+}
+
+unsigned window_ring_log2(uint32_t limit)
+{
+	unsigned log2 = 3;
+
+	check(limit <= LIMIT_MAX);
+	while ((UINT32_C(1) << log2) < limit)
+		log2++;
+	return log2;
+}
+
+void window_change_rule(struct claim *c, struct org *org, uint64_t rule)
+{
+	uint64_t version;
+
+	do {
+		uint64_t old;
+
+		version = claim_settle(c->arena, &org->gate, c->counters);
+		old = claim_load(&org->rule);
+		if (old == rule)
+			return;
+		claim_begin(c);
+		claim_add(c, &org->rule, old, rule);
+	} while (!claim_commit(c, &org->gate, version));
+}
+
+/*
+ * Moving to a larger ring while checks go on. First the new ring is put in use
+ * for entries from `head` on (the border), the old one stays beside it for
+ * those below: one claim. Then the old ring's live entries, which nobody
+ * writes any more, are copied in pieces from the border down, each piece
+ * together with the lowered border as one claim. A process that dies in
+ * between leaves a valid state that the next one drains.
+ *
+ * The border goes up in window_swap_ring() and down in window_drain_ring(), so
+ * it may take a value twice: hence the grace periods (claim.h, Premise).
+ */
+#define PIECE (CLAIM_WORDS_MAX - 1)
+
+void window_swap_ring(struct claim *c, struct org *org, uint64_t ring)
+{
+	uint64_t version;
+
+	do {
+		uint64_t old, border, head;
+
+		version = claim_settle(c->arena, &org->gate, c->counters);
+		old = claim_load(&org->ring);
+		border = claim_load(&org->ring_switch);
+		head = claim_load(&org->head);
+		check(RING_LOG2(ring) >= RING_LOG2(old) &&
+		      RING_GEN(ring) != RING_GEN(old));
+		claim_begin(c);
+		claim_add(c, &org->ring_prev, claim_load(&org->ring_prev), old);
+		claim_add(c, &org->ring, old, ring);
+		if (border != head)
+			claim_add(c, &org->ring_switch, border, head);
+	} while (!claim_commit(c, &org->gate, version));
+}
+
+bool window_ring_drained(const struct org *org)
+{
+	return claim_load(&org->ring_switch) <= claim_load(&org->tail);
+}
+
+void window_drain_ring(struct claim *c, struct org *org)
+{
+	while (!window_ring_drained(org)) {
+		struct view v;
+		uint64_t i, to;
+
+		view_read(&v, c->arena, org, 0, c->counters);
+		if (v.ring_switch <= v.tail)
+			continue;
+		to = v.ring_switch > PIECE ? v.ring_switch - PIECE : 0;
+		if (to < v.tail)
+			to = v.tail;
+		claim_begin(c);
+		claim_add(c, &org->ring_switch, v.ring_switch, to);
+		for (i = to; i < v.ring_switch; i++) {
+			word_t *slot = entry_in(c->arena, v.ring, i);
+			uint64_t old = claim_load(slot);
+			uint64_t moved = entry(&v, i);
+
+			if (old != moved)
+				claim_add(c, slot, old, moved);
+		}
+		claim_commit(c, &org->gate, v.version);
+	}
+}
+
+void window_save(struct arena *a, uint32_t slot, uint64_t now,
+		 struct window_image *ret_image, struct admission *out,
+		 size_t cap)
+{
+	struct org *org = &a->orgs[slot];
+	struct view v;
+	uint64_t from;
+	size_t i, count, gone;
+
+	do {
+		do {
+			view_read(&v, a, org, now, NULL);
+		} while (!claim_unchanged(&org->gate, v.version));
+
+		from = v.first;
+		if (v.head - from > cap)
+			from = v.head - cap;
+		count = (size_t)(v.head - from);
+		/* Workers go on meanwhile. An entry's place is written again
+		 * only after it has left the window, so with a stamp later
+		 * than ours: that tells an overwritten one, and everything
+		 * before it has left the window too. */
+		for (i = gone = 0; i < count; i++) {
+			uint64_t e = entry(&v, from + i);
+
+			out[i].stamp = ENTRY_STAMP(e);
+			out[i].units = (uint32_t)(e & LIMIT_MASK);
+			if (out[i].stamp > v.now)
+				gone = i + 1;
+		}
+	} while (claim_load(&org->ring) != v.ring ||
+		 claim_load(&org->ring_switch) != v.ring_switch);
+
+	/* From the total before each entry to the units of each. */
+	count -= gone;
+	for (i = 0; i < count; i++) {
+		uint64_t before = out[i + gone].units;
+		uint64_t after = i + 1 < count ? out[i + gone + 1].units
+					       : v.used;
+
+		out[i].stamp = out[i + gone].stamp;
+		out[i].units = (uint32_t)UNITS(after, before);
+	}
+	ret_image->used = v.used;
+	ret_image->count = count;
+}
+
+void window_restore(struct arena *a, uint32_t slot,
+		    const struct window_image *image,
+		    const struct admission *in)
+{
+	struct org *org = &a->orgs[slot];
+	/* PAIRS: nothing, here and below. Nobody else runs yet; starting the
+	 * threads publishes all of it. */
+	uint64_t ring = atomic_load_explicit(&org->ring, memory_order_relaxed);
+	size_t size = (size_t)1 << RING_LOG2(ring);
+	size_t skip = image->count > size ? image->count - size : 0;
+	uint64_t before = image->used, after;
+	size_t i;
+
+	for (i = 0; i < image->count; i++)
+		before -= in[i].units;
+	after = before;
+	for (i = 0; i < skip; i++)
+		after += in[i].units;
+	for (; i < image->count; i++) {
+		after += in[i].units;
+		atomic_store_explicit(entry_in(a, ring, i - skip),
+				      ENTRY(in[i].stamp, before),
+				      memory_order_relaxed);
+		before = after;
+	}
+	atomic_store_explicit(&org->head, image->count - skip,
+			      memory_order_relaxed);
+	atomic_store_explicit(&org->tail, 0, memory_order_relaxed);
+	atomic_store_explicit(&org->ring_switch, 0, memory_order_relaxed);
+	atomic_store_explicit(&org->used, image->used, memory_order_relaxed);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT */
+#include "state/arena.h"
+
+#include "base/check.h"
+#include "gate/claim.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+/* Pages are taken from the tmpfs in steps of this size. */
+#define RESERVE_STEP (UINT64_C(1) << 20)
+
+static const struct {
+	uint64_t at, bytes;
+} regions[REGION_COUNT] = {
+	[REGION_ORGS] = {ARENA_ORGS_AT, ARENA_PROJECTS_AT - ARENA_ORGS_AT},
+	[REGION_PROJECTS] = {ARENA_PROJECTS_AT,
+			     ARENA_KEYS_AT - ARENA_PROJECTS_AT},
+	[REGION_KEYS] = {ARENA_KEYS_AT, ARENA_RINGS_AT - ARENA_KEYS_AT},
+	[REGION_RINGS] = {ARENA_RINGS_AT, ARENA_RING_BYTES},
+};
+
+static int fail(char *err, size_t err_len, int error, const char *path,
+		const char *what)
+{
+	snprintf(err, err_len, "%s: %s: %s", path, what, strerror(error));
+	return -error;
+}
+
+static int read_boot_id(uint8_t id[static 16])
+{
+	char text[64];
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	size_t i, n = 0;
+	bool ok;
+
+	if (f == NULL)
+		return -errno;
+	ok = fgets(text, sizeof(text), f) != NULL;
+	fclose(f);
+	if (!ok)
+		return -EIO;
+	memset(id, 0, 16);
+	for (i = 0; text[i] != '\0' && n < 32; i++) {
+		char digit[2] = {text[i], '\0'};
+		char *end;
+		unsigned long v = strtoul(digit, &end, 16);
+
+		if (end == digit)
+			continue;
+		id[n / 2] = (uint8_t)(id[n / 2] << 4 | v);
+		n++;
+	}
+	return n == 32 ? 0 : -EIO;
+}
+
+static void set_pointers(struct arena *a, uint8_t *base)
+{
+	a->base = base;
+	a->header = (struct arena_header *)(void *)base;
+	a->descriptors =
+		(struct descriptor *)(void *)(base + ARENA_DESCRIPTORS_AT);
+	a->orgs = (struct org *)(void *)(base + ARENA_ORGS_AT);
+	a->projects = (struct project *)(void *)(base + ARENA_PROJECTS_AT);
+	a->keys = (struct key *)(void *)(base + ARENA_KEYS_AT);
+	a->rings = base + ARENA_RINGS_AT;
+}
+
+static int map(struct arena_file *f)
+{
+	int flags = f->fd >= 0 ? MAP_SHARED
+			       : MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	void *p = mmap(NULL, ARENA_BYTES, PROT_READ | PROT_WRITE, flags, f->fd,
+		       0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	(void)madvise(p, ARENA_BYTES, MADV_DONTDUMP);
+	set_pointers(&f->arena, p);
+	return 0;
+}
+
+static int check_place(int fd, const char *path, char *err, size_t err_len)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || fstatfs(fd, &fs) < 0)
+		return fail(err, err_len, errno, path, "cannot inspect");
+	if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() ||
+	    st.st_nlink != 1 || (st.st_mode & 077) != 0) {
+		snprintf(err, err_len,
+			 "%s: not a private file of ours (owner, mode or "
+			 "links); remove it",
+			 path);
+		return -EPERM;
+	}
+	if (fs.f_type != TMPFS_MAGIC) {
+		snprintf(err, err_len,
+			 "%s: not on tmpfs, where counters would wait for the "
+			 "disk; set runtime_dir to a directory on tmpfs",
+			 path);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* True when the file holds counters of this boot that we can carry on with. */
+static bool usable(const struct arena_file *f, const uint8_t *boot_id)
+{
+	const struct arena_header *h = f->arena.header;
+	unsigned i;
+
+	if (h->magic != ARENA_MAGIC || h->layout != ARENA_LAYOUT ||
+	    h->ready != 1 || memcmp(h->boot_id, boot_id, 16) != 0 ||
+	    h->org_slots > ARENA_ORGS_MAX ||
+	    h->project_slots > ARENA_PROJECTS_MAX ||
+	    h->key_slots > ARENA_KEYS_MAX)
+		return false;
+	for (i = 0; i < ARENA_OWNERS; i++)
+		if (!claim_descriptor_sane(&f->arena.descriptors[i]))
+			return false;
+	return true;
+}
+
+static int initialize(struct arena_file *f, const uint8_t *boot_id,
+		      const char *path, char *err, size_t err_len)
+{
+	struct arena_header *h;
+
+	/* Shrink to nothing first: everything reads as zero afterwards. */
+	if (ftruncate(f->fd, 0) < 0 ||
+	    ftruncate(f->fd, (off_t)ARENA_BYTES) < 0)
+		return fail(err, err_len, errno, path, "cannot set its size");
+	if (fallocate(f->fd, 0, 0, (off_t)ARENA_ORGS_AT) < 0)
+		return fail(err, err_len, errno, path,
+			    "no room on this tmpfs (enlarge it: in Docker "
+			    "--shm-size, else mount -o remount,size=)");
+	h = f->arena.header;
+	h->magic = ARENA_MAGIC;
+	h->layout = ARENA_LAYOUT;
+	memcpy(h->boot_id, boot_id, 16);
+	h->ready = 1;
+	return 0;
+}
+
+int arena_open(struct arena_file *f, const char *path, bool *ret_fresh,
+	       unsigned *ret_recovered, char *err, size_t err_len)
+{
+	uint8_t boot_id[16];
+	struct stat st;
+	int r;
+
+	memset(f, 0, sizeof(*f));
+	r = read_boot_id(boot_id);
+	if (r < 0)
+		return fail(err, err_len, -r, "/proc/sys/kernel/random/boot_id",
+			    "cannot read");
+	f->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (f->fd < 0)
+		return fail(err, err_len, errno, path,
+			    "cannot open the arena");
+	r = check_place(f->fd, path, err, err_len);
+	if (r < 0)
+		goto out_close;
+	if (fstat(f->fd, &st) < 0) {
+		r = fail(err, err_len, errno, path, "cannot inspect");
+		goto out_close;
+	}
+	r = map(f);
+	if (r < 0) {
+		fail(err, err_len, -r, path, "cannot map the arena");
+		goto out_close;
+	}
+	*ret_recovered = 0;
+	*ret_fresh = st.st_size != (off_t)ARENA_BYTES || !usable(f, boot_id);
+	if (*ret_fresh)
+		r = initialize(f, boot_id, path, err, err_len);
+	else
+		*ret_recovered = claim_recover(&f->arena);
+	if (r < 0)
+		goto out_unmap;
+	return 0;
+out_unmap:
+	munmap(f->arena.base, ARENA_BYTES);
+out_close:
+	close(f->fd);
+	return r;
+}
+
+int arena_open_private(struct arena_file *f)
+{
+	memset(f, 0, sizeof(*f));
+	f->fd = -1;
+	return map(f);
+}
+
+void arena_close(struct arena_file *f)
+{
+	munmap(f->arena.base, ARENA_BYTES);
+	if (f->fd >= 0)
+		close(f->fd);
+}
+
+int arena_reserve(struct arena_file *f, enum arena_region region,
+		  uint64_t bytes)
+{
+	uint64_t have = f->reserved[region];
+
+	check(bytes <= regions[region].bytes);
+	bytes = (bytes + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP;
+	if (bytes <= have)
+		return 0;
+	if (f->fd >= 0 &&
+	    fallocate(f->fd, 0, (off_t)(regions[region].at + have),
+		      (off_t)(bytes - have)) < 0)
+		return -errno;
+	f->reserved[region] = bytes;
+	return 0;
+}
+
+int arena_path(char *out, size_t out_len, const char *runtime_dir,
+	       const char *state_dir)
+{
+	const char *from_systemd = getenv("RUNTIME_DIRECTORY");
+	char real[PATH_MAX];
+	int n;
+
+	if (runtime_dir[0] == '\0' && from_systemd != NULL)
+		runtime_dir = from_systemd;
+	if (runtime_dir[0] != '\0') {
+		n = snprintf(out, out_len, "%s/arena", runtime_dir);
+	} else {
+		if (realpath(state_dir, real) == NULL)
+			return -errno;
+		n = snprintf(out, out_len, "/dev/shm/stile-%016llx.arena",
+			     (unsigned long long)XXH3_64bits(real,
+							     strlen(real)));
+	}
+	return n > 0 && (size_t)n < out_len ? 0 : -ENAMETOOLONG;
+}
