@@ -30,6 +30,40 @@ enum registry_outcome {
 };
 
 struct registry;
+struct arena_file;
+struct epoch;
+struct keytable;
+
+struct registry_options {
+	uint32_t max_orgs, max_projects, max_keys;
+	uint64_t ring_bytes;
+	uint32_t default_limit;
+	uint64_t default_window_ms;
+	const char *key_prefix;
+	/* Windows of a fresh arena count as full until they have passed, unless
+	 * a snapshot of a clean stop was restored. */
+	bool strict;
+};
+
+struct registry_report {
+	uint32_t orgs, projects, keys; /* set up */
+	bool restored;		       /* from the snapshot */
+	char warning[256]; /* a snapshot that was refused, or "" */
+};
+
+/*
+ * Sets the arena and the key table up from the records and, when `fresh`,
+ * the counters from the snapshot in `state_dir`. Before workers run. The
+ * registry keeps using what it is given. `owner` is the control thread's.
+ */
+int registry_open(struct registry **ret_registry, struct records *records,
+		  struct arena_file *arena, bool fresh, struct keytable *table,
+		  struct epoch *epoch, const char *state_dir,
+		  const struct registry_options *options,
+		  struct registry_report *ret_report, char *err,
+		  size_t err_len);
+struct registry *registry_close(struct registry *g);
+
 const char *registry_error(const struct registry *g);
 struct records *registry_records(struct registry *g); /* for reading */
 
