@@ -9,13 +9,21 @@
  * Threads    the control thread alone (after start-up, which loads).
  * Durable    WAL, synchronous=FULL: when a call outside begin/commit, or
  *            records_commit(), has returned 0 the change survives power loss.
+ *            When it has failed the change is not there; after a failed fsync
+ *            and a power loss it may be.
  * Slots      the row number is the arena slot: the lowest free number >= 1.
+ *            Rows are never deleted, so slots are dense.
+ * Alone      the file is locked exclusively; other programs cannot even read
+ *            it meanwhile (-EBUSY at open when one does).
  * Schema     PRAGMA user_version; older ones are migrated in a transaction,
  *            a newer one is refused (-EPROTONOSUPPORT) and left untouched.
  *            PRAGMA application_id tells our files from others
  *            (-EINVAL when foreign).
  * Errors     0, or negative errno; records_error() has the text of the last
- *            failure. Positive outcomes are named at the call.
+ *            failure or outcome. Positive outcomes are named at the call.
+ *            -EINVAL: a value that the schema's CHECKs refuse. -EBADMSG: the
+ *            file is damaged.
+ * Memory     at most 64 MB of page cache.
  */
 #include "base/id.h"
 
@@ -69,13 +77,17 @@ int records_open(const char *path, struct records **ret_records, char *err,
 struct records *records_close(struct records *r);
 const char *records_error(const struct records *r);
 
-/* Several changes as one durable step. */
+/* Several changes as one durable step. They do not nest. When a change in
+ * between fails with a negative errno: records_rollback(). A commit that fails
+ * has rolled back. */
 int records_begin(struct records *r);
 int records_commit(struct records *r);
 void records_rollback(struct records *r);
 
-/* Insert; *rec->slot is filled in. RECORDS_EXISTS (org: name or id; project:
- * name within its organization or id; key: id or hash), RECORDS_FULL. */
+/* Insert; rec->slot is filled in. RECORDS_EXISTS (org: name or id; project:
+ * name within its organization or id; key: id or hash), RECORDS_FULL,
+ * RECORDS_ABSENT (rec->org does not exist, or rec->project not within it). A
+ * batch goes on after a positive outcome. */
 int records_org_insert(struct records *r, struct org_record *rec,
 		       uint32_t max_slot);
 int records_project_insert(struct records *r, struct project_record *rec,
@@ -83,7 +95,8 @@ int records_project_insert(struct records *r, struct project_record *rec,
 int records_key_insert(struct records *r, struct key_record *rec,
 		       uint32_t max_slot);
 
-/* Find by id, or by unique name (id wins). RECORDS_ABSENT. */
+/* Find by id, or by unique name (id wins). Names are compared byte for byte.
+ * org 0: a project of any organization, by id only. RECORDS_ABSENT. */
 int records_org_find(struct records *r, const char *id_or_name,
 		     struct org_record *ret_rec);
 int records_org_get(struct records *r, uint32_t slot,
@@ -100,14 +113,16 @@ int records_key_find(struct records *r, const char *id,
 int records_org_set_limit(struct records *r, uint32_t slot, uint32_t limit,
 			  uint64_t window_ms);
 int records_org_set_suspended(struct records *r, uint32_t slot, bool suspended);
+/* revoked_ms > 0; the instant of an earlier revocation stays. */
 int records_key_revoke(struct records *r, uint32_t slot, int64_t revoked_ms);
 int records_key_set_expiry(struct records *r, uint32_t slot,
 			   int64_t expires_ms);
 
 /* Visit in slot order, `org` 0 = of all organizations, starting above slot
  * `after`, at most `max` rows (0 = all). A callback that returns non-zero
- * ends the visit, which returns that value. Fast enough for 1 M keys within a
- * second: one prepared statement, no per-row allocation. */
+ * ends the visit, which returns that value. A callback may call anything but
+ * the same visit. Fast enough for 1 M keys within a second: one prepared
+ * statement, no per-row allocation. */
 int records_each_org(struct records *r, uint32_t after, uint32_t max,
 		     int (*cb)(const struct org_record *rec, void *arg),
 		     void *arg);
@@ -126,10 +141,13 @@ struct records_counts {
 int records_count(struct records *r, struct records_counts *ret_counts);
 
 /* Consistent copy to a new file (SQLite backup API; refuses to overwrite:
- * RECORDS_EXISTS; mode 0600; fsynced). */
+ * RECORDS_EXISTS; mode 0600; fsynced). The file appears complete or not at
+ * all. `path` should be absolute: it is the daemon's directory otherwise. */
 int records_backup(struct records *r, const char *path);
 
-/* 0 when a durable write would work now (for /readyz). */
+/* 0 when a durable write would work now (for /readyz): the file is still the
+ * one under its name, the file system is writable and has 1 MB free, and the
+ * write lock can be had. Writes nothing. */
 int records_probe(struct records *r);
 
 #endif

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_STATE_RECORDS_INTERNAL_H
+#define STILE_STATE_RECORDS_INTERNAL_H
+
+/*
+ * state/records_internal - what records.c (statements), records_open.c (file,
+ * pragmas), records_schema.c (versions) and records_backup.c share. Nobody
+ * else includes it but the tests of migrations.
+ */
+#include "state/records.h"
+
+#include <sqlite3.h>
+
+#define RECORDS_APPLICATION_ID 0x5354494c /* "STIL" */
+#define RECORDS_BUSY_MS 2000    /* wait for a lock that a tool holds */
+#define RECORDS_ERROR_BYTES 512 /* of records_error() */
+
+enum records_statement {
+	STMT_BEGIN,
+	STMT_COMMIT,
+	STMT_ROLLBACK,
+	STMT_ORG_TOP,
+	STMT_PROJECT_TOP,
+	STMT_KEY_TOP,
+	STMT_ORG_INSERT,
+	STMT_PROJECT_INSERT,
+	STMT_KEY_INSERT,
+	STMT_ORG_FIND,
+	STMT_ORG_GET,
+	STMT_PROJECT_FIND,
+	STMT_PROJECT_GET,
+	STMT_KEY_FIND,
+	STMT_ORG_SET_LIMIT,
+	STMT_ORG_SET_SUSPENDED,
+	STMT_KEY_REVOKE,
+	STMT_KEY_SET_EXPIRY,
+	STMT_ORG_EACH,
+	STMT_PROJECT_EACH,
+	STMT_PROJECT_EACH_OF_ORG,
+	STMT_KEY_EACH,
+	STMT_KEY_EACH_OF_ORG,
+	STMT_COUNT
+};
+
+struct records {
+	sqlite3 *db;
+	sqlite3_stmt *st[STMT_COUNT];
+	bool in_batch; /* between records_begin() and commit or rollback */
+	char *path;
+	char error[RECORDS_ERROR_BYTES];
+};
+
+/* Prepares every statement; a positive SQLite code on failure. */
+int records_prepare(struct records *r);
+
+/* The errno for a SQLite result code of `db`. */
+int records_errno(sqlite3 *db, int code);
+
+/* Sets records_error() to "doing: what SQLite says"; returns the errno. */
+int records_fail(struct records *r, int code, const char *doing);
+
+/* One array entry per version; entry i leads from version i to i + 1. */
+extern const char *const records_steps[];
+extern const int records_version; /* the newest: number of entries */
+
+/*
+ * Brings an open database from `from` to `count` with steps[from..count) in
+ * one transaction. Negative errno and a sentence; then nothing has changed.
+ */
+int records_migrate(sqlite3 *db, const char *const *steps, int from, int count,
+		    char *err, size_t err_len);
+
+#endif
