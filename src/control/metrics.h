@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_CONTROL_METRICS_H
+#define STILE_CONTROL_METRICS_H
+
+/*
+ * control/metrics - the Prometheus text page (format 0.0.4). No label names
+ * an organization, project or key.
+ */
+#include "control/buf.h"
+#include "control/control.h"
+
+#define METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
+
+/* 0, or a negative errno (database, memory). */
+int metrics_write(struct control *c, struct buf *out);
+
+/* "allow", "rate_limited", ...: an enum reason as a label and JSON member. */
+const char *metrics_result_name(unsigned reason);
+
+/* The sum over all workers. */
+void metrics_sum(const struct control *c, struct counters *ret_sum);
+
+#endif

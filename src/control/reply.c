@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+#include "control/reply.h"
+
+#include <openssl/crypto.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MESSAGE_MAX 512 /* bytes of an error's sentence */
+
+static const char json_content_type[] = "application/json";
+
+/* The size stands before the memory, so that free knows what to wipe. */
+#define SIZE_ROOM (_Alignof(max_align_t))
+
+static void *wiping_malloc(size_t size)
+{
+	char *at;
+
+	if (size > SIZE_MAX - SIZE_ROOM)
+		return NULL;
+	at = malloc(size + SIZE_ROOM);
+	if (!at)
+		return NULL;
+	memcpy(at, &size, sizeof(size));
+	return at + SIZE_ROOM;
+}
+
+static void wiping_free(void *p)
+{
+	char *at = p;
+	size_t size;
+
+	if (!p)
+		return;
+	at -= SIZE_ROOM;
+	memcpy(&size, at, sizeof(size));
+	OPENSSL_cleanse(at, size + SIZE_ROOM);
+	free(at);
+}
+
+void reply_json_init(void)
+{
+	json_set_alloc_funcs(wiping_malloc, wiping_free);
+}
+
+void reply_init(struct reply *r)
+{
+	*r = (struct reply){.content_type = json_content_type};
+	buf_init(&r->body, REPLY_BODY_MAX);
+}
+
+void reply_deinit(struct reply *r)
+{
+	buf_deinit(&r->body);
+}
+
+static void start(struct reply *r, unsigned status, const char *content_type)
+{
+	buf_clear(&r->body);
+	r->status = status;
+	r->content_type = content_type;
+}
+
+void reply_text(struct reply *r, unsigned status, const char *content_type,
+		const char *text)
+{
+	start(r, status, content_type);
+	if (buf_text(&r->body, text) < 0)
+		r->status = 500;
+}
+
+static int add_json(const char *data, size_t len, void *arg)
+{
+	struct reply *r = arg;
+
+	return buf_add(&r->body, data, len);
+}
+
+void reply_json(struct reply *r, unsigned status, json_t *value)
+{
+	start(r, status, json_content_type);
+	if (value &&
+	    json_dump_callback(value, add_json, r, JSON_COMPACT) == 0 &&
+	    buf_text(&r->body, "\n") == 0) {
+		json_decref(value);
+		return;
+	}
+	json_decref(value);
+	/* Not through JSON: memory may be short. */
+	reply_text(r, 500, json_content_type,
+		   "{\"error\":{\"code\":\"internal\",\"message\":\"The answer "
+		   "could not be built: too large, or out of memory.\"}}\n");
+}
+
+static void send_error(struct reply *r, unsigned status, const char *code,
+		       const char *message, json_t *index)
+{
+	json_t *text = json_string(message);
+
+	/* A sentence that repeats bytes which are not UTF-8. */
+	if (!text)
+		text = json_string("The request is at fault; the description "
+				   "of it is not text.");
+	reply_json(r, status,
+		   index ? json_pack("{s:{s:s,s:o,s:o}}", "error", "code", code,
+				     "message", text, "index", index)
+			 : json_pack("{s:{s:s,s:o}}", "error", "code", code,
+				     "message", text));
+}
+
+void reply_error(struct reply *r, unsigned status, const char *code,
+		 const char *fmt, ...)
+{
+	char message[MESSAGE_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	send_error(r, status, code, message, NULL);
+}
+
+void reply_error_at(struct reply *r, unsigned status, const char *code,
+		    size_t index, const char *message)
+{
+	send_error(r, status, code, message, json_integer((json_int_t)index));
+}
