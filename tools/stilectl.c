@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+#include "stilectl.h"
+
+#include "stilectl_api.h"
+#include "stilectl_print.h"
+#include "stilectl_secret.h"
+
+#include <getopt.h>
+#include <locale.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_DIR "/var/lib/stile"
+/* getopt's value of option i; above every character. */
+#define OPT_VALUE(i) (256 + (int)(i))
+#define WORDS_MAX (CTL_ARGS_MAX + 2) /* with those of the command's name */
+
+struct words {
+	char *word[WORDS_MAX];
+	unsigned count;
+};
+
+void ctl_error(const char *fmt, ...)
+{
+	char *text;
+	va_list ap;
+	int len;
+
+	va_start(ap, fmt);
+	len = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	fflush(stdout);
+	fputs("stilectl: ", stderr);
+	if (len < 0) {
+		fputs("out of memory while telling an error", stderr);
+	} else {
+		print_text(stderr, text);
+		free(text);
+	}
+	fputc('\n', stderr);
+}
+
+static int unknown_option(const char *text)
+{
+	const char *near = help_nearest_option(text);
+
+	if (near)
+		ctl_error("unknown option %s; did you mean --%s?", text, near);
+	else
+		ctl_error("unknown option %s; see stilectl --help", text);
+	return CTL_TROUBLE;
+}
+
+/* What getopt says with '?': no such option, or a value for a flag. */
+static int bad_option(const char *text)
+{
+	if (optopt >= OPT_VALUE(0)) {
+		ctl_error("option --%s takes no value",
+			  ctl_options[optopt - OPT_VALUE(0)].name);
+		return CTL_TROUBLE;
+	}
+	return unknown_option(text);
+}
+
+static int take_word(struct words *w, char *word)
+{
+	if (w->count == WORDS_MAX) {
+		ctl_error("too many words on the command line; see stilectl "
+			  "--help");
+		return CTL_TROUBLE;
+	}
+	w->word[w->count++] = word;
+	return 0;
+}
+
+static int take_option(struct ctl *c, unsigned id, const char *value)
+{
+	if (c->opt[id] && ctl_options[id].value) {
+		ctl_error("option --%s is given twice", ctl_options[id].name);
+		return CTL_TROUBLE;
+	}
+	c->opt[id] = value ? value : "";
+	return 0;
+}
+
+/* Options and words in any order; after -- only words. */
+static int parse(struct ctl *c, int argc, char **argv, struct words *w)
+{
+	struct option longs[OPT_COUNT + 1] = {0};
+	int rc = 0, v;
+
+	for (unsigned i = 0; i < OPT_COUNT; i++) {
+		longs[i].name = ctl_options[i].name;
+		longs[i].has_arg =
+			ctl_options[i].value ? required_argument : no_argument;
+		longs[i].val = OPT_VALUE(i);
+	}
+	opterr = 0;
+	while (rc == 0 &&
+	       (v = getopt_long(argc, argv, "-:h", longs, NULL)) != -1) {
+		if (v == 1)
+			rc = take_word(w, optarg);
+		else if (v == 'h')
+			rc = take_option(c, OPT_HELP, NULL);
+		else if (v >= OPT_VALUE(0))
+			rc = take_option(c, (unsigned)(v - OPT_VALUE(0)),
+					 optarg);
+		else if (v == ':') {
+			ctl_error("option %s wants a value; see --help",
+				  argv[optind - 1]);
+			rc = CTL_TROUBLE;
+		} else {
+			rc = bad_option(argv[optind - 1]);
+		}
+	}
+	while (rc == 0 && optind < argc)
+		rc = take_word(w, argv[optind++]);
+	return rc;
+}
+
+/* Finds the command and moves what follows its name into c->arg. */
+static const struct ctl_command *find_command(struct ctl *c,
+					      const struct words *w)
+{
+	for (size_t i = 0; i < ctl_command_count; i++) {
+		const struct ctl_command *cmd = &ctl_commands[i];
+		size_t first = strcspn(cmd->name, " ");
+		bool two = cmd->name[first] != '\0';
+
+		if (w->count < 1u + two ||
+		    strncmp(w->word[0], cmd->name, first) != 0 ||
+		    w->word[0][first] != '\0')
+			continue;
+		if (two && strcmp(w->word[1], cmd->name + first + 1) != 0)
+			continue;
+		for (unsigned n = 1u + two; n < w->count; n++) {
+			if (c->arg_count < CTL_ARGS_MAX)
+				c->arg[c->arg_count++] = w->word[n];
+		}
+		return cmd;
+	}
+	return NULL;
+}
+
+/* "key" alone: name what may follow. */
+static bool group_wants_more(const char *group)
+{
+	size_t len = strlen(group);
+	char rest[128] = "";
+	size_t rest_len = 0;
+
+	for (size_t i = 0; i < ctl_command_count; i++) {
+		const char *name = ctl_commands[i].name;
+
+		if (strncmp(name, group, len) != 0 || name[len] != ' ' ||
+		    rest_len >= sizeof(rest))
+			continue;
+		rest_len += (size_t)snprintf(
+			rest + rest_len, sizeof(rest) - rest_len, "%s%s",
+			rest_len ? ", " : "", name + len + 1);
+	}
+	if (rest_len == 0)
+		return false;
+	ctl_error("%s wants another word: %s; see stilectl %s --help", group,
+		  rest, group);
+	return true;
+}
+
+static int unknown_command(const struct ctl *c, const struct words *w)
+{
+	char name[64];
+	const char *near;
+
+	if (w->count == 0) {
+		ctl_error("no command given; see stilectl --help");
+		return CTL_TROUBLE;
+	}
+	if (w->count == 1 && c->opt[OPT_HELP] && help_group(w->word[0]))
+		return CTL_OK;
+	if (w->count == 1 && group_wants_more(w->word[0]))
+		return CTL_TROUBLE;
+	snprintf(name, sizeof(name), "%s%s%s", w->word[0],
+		 w->count > 1 ? " " : "", w->count > 1 ? w->word[1] : "");
+	near = help_nearest_command(name);
+	if (!near)
+		near = help_nearest_command(w->word[0]);
+	if (near)
+		ctl_error("unknown command \"%s\"; did you mean \"%s\"?", name,
+			  near);
+	else
+		ctl_error("unknown command \"%s\"; see stilectl --help", name);
+	return CTL_TROUBLE;
+}
+
+/* Does the command line fit the command? */
+static int check_usage(const struct ctl *c, const struct ctl_command *cmd)
+{
+	for (unsigned i = OPT_GLOBAL_COUNT; i < OPT_COUNT; i++) {
+		if (c->opt[i] && !(cmd->options & OPT_BIT(i))) {
+			ctl_error("%s takes no option --%s; see stilectl %s "
+				  "--help",
+				  cmd->name, ctl_options[i].name, cmd->name);
+			return CTL_TROUBLE;
+		}
+		if (c->opt[i] && ctl_options[i].value && i != OPT_NAME &&
+		    *c->opt[i] == '\0') {
+			ctl_error("the value of --%s is empty",
+				  ctl_options[i].name);
+			return CTL_TROUBLE;
+		}
+		if (!c->opt[i] && (cmd->required & OPT_BIT(i))) {
+			ctl_error("%s wants --%s %s; see stilectl %s --help",
+				  cmd->name, ctl_options[i].name,
+				  ctl_options[i].value, cmd->name);
+			return CTL_TROUBLE;
+		}
+	}
+	if (c->arg_count < cmd->args_min || c->arg_count > cmd->args_max) {
+		ctl_error("%s: too %s arguments; usage: stilectl %s%s%s",
+			  cmd->name,
+			  c->arg_count < cmd->args_min ? "few" : "many",
+			  cmd->name, *cmd->args ? " " : "", cmd->args);
+		return CTL_TROUBLE;
+	}
+	for (unsigned i = 0; i < c->arg_count; i++) {
+		if (c->arg[i][0] == '\0') {
+			ctl_error("%s: an argument is empty", cmd->name);
+			return CTL_TROUBLE;
+		}
+	}
+	return 0;
+}
+
+static const char *default_dir(void)
+{
+	const char *env = getenv("STILE_DIR");
+
+	if (env && *env)
+		return env;
+	return access("admin.sock", F_OK) == 0 ? "." : DEFAULT_DIR;
+}
+
+static int run(struct ctl *c, int argc, char **argv)
+{
+	struct words w = {.count = 0};
+	const struct ctl_command *cmd;
+	int rc = parse(c, argc, argv, &w);
+
+	if (rc != 0)
+		return rc;
+	if (c->opt[OPT_VERSION]) {
+		puts("stilectl " STILE_VERSION);
+		return CTL_OK;
+	}
+	if (w.count == 0 && c->opt[OPT_HELP]) {
+		help_overview();
+		return CTL_OK;
+	}
+	cmd = find_command(c, &w);
+	if (!cmd)
+		return unknown_command(c, &w);
+	if (c->opt[OPT_HELP]) {
+		help_command(cmd);
+		return CTL_OK;
+	}
+	rc = check_usage(c, cmd);
+	if (rc != 0)
+		return rc;
+	c->dir = c->opt[OPT_DIR] ? c->opt[OPT_DIR] : default_dir();
+	return cmd->run(c);
+}
+
+int main(int argc, char **argv)
+{
+	struct ctl c = {.dir = NULL};
+	int rc, end_rc;
+
+	setlocale(LC_CTYPE, "");
+	rc = secret_setup();
+	if (rc != 0)
+		return rc;
+	rc = run(&c, argc, argv);
+	c.api = api_free(c.api);
+	end_rc = secret_teardown();
+	return end_rc != 0 ? end_rc : rc;
+}

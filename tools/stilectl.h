@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_TOOLS_STILECTL_H
+#define STILE_TOOLS_STILECTL_H
+
+/*
+ * stilectl - what an operator types; a client of the admin socket.
+ *
+ * stilectl.c           reads the command line, finds the command, runs it
+ * stilectl_commands.c  the table of commands and of options: names, help
+ * stilectl_help.c      help texts out of that table, and "did you mean"
+ * stilectl_records.c   organizations, projects and keys
+ * stilectl_import.c    key import, in batches
+ * stilectl_check.c     check and key hash: the commands that hold a key
+ * stilectl_server.c    usage, status, snapshot, backup, metrics
+ * stilectl_api.c       HTTP over the Unix socket (libcurl, jansson)
+ * stilectl_print.c     tables and records for people
+ * stilectl_secret.c    memory that is wiped when it is given back
+ * stilectl_time.c      durations and times as text
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What the process returns; `stilectl --help` explains them. */
+enum ctl_exit {
+	CTL_OK = 0,      /* done; check: allow */
+	CTL_REFUSED = 1, /* the server said no; check: deny */
+	CTL_TROUBLE = 2, /* wrong usage, or no answer; check: no verdict */
+};
+
+/* Every option there is; stilectl_commands.c has a row for each. */
+enum ctl_option_id {
+	OPT_DIR,
+	OPT_SOCKET,
+	OPT_JSON,
+	OPT_HELP,
+	OPT_VERSION,
+	OPT_GLOBAL_COUNT, /* those above go with every command */
+	OPT_ORG = OPT_GLOBAL_COUNT,
+	OPT_PROJECT,
+	OPT_NAME,
+	OPT_EXPIRES,
+	OPT_LIMIT,
+	OPT_GRACE,
+	OPT_COST,
+	OPT_ROUTE,
+	OPT_PEEK,
+	OPT_COUNT
+};
+
+#define OPT_BIT(id) (1u << (id))
+
+struct ctl_option {
+	const char *name;
+	const char *value; /* what its value is called; NULL = it has none */
+	const char *help;  /* one line */
+};
+
+#define CTL_ARGS_MAX 8 /* words of a command line that are no options */
+
+struct api;
+
+/* One run: the command line as understood. */
+struct ctl {
+	const char *dir;            /* where the sockets are */
+	const char *opt[OPT_COUNT]; /* value, "" for a flag; NULL = not given */
+	char *arg[CTL_ARGS_MAX];    /* what follows the command's name */
+	unsigned arg_count;
+	struct api *api; /* the connection; opened by the first call */
+};
+
+struct ctl_command {
+	const char *name; /* one or two words */
+	const char *args; /* the rest of the synopsis */
+	const char *summary;
+	const char *details; /* paragraphs for --help; may be NULL */
+	unsigned args_min, args_max;
+	unsigned options;  /* OPT_BIT()s it takes */
+	unsigned required; /* OPT_BIT()s it cannot do without */
+	int (*run)(struct ctl *c);
+};
+
+extern const struct ctl_option ctl_options[OPT_COUNT];
+extern const struct ctl_command ctl_commands[];
+extern const size_t ctl_command_count;
+
+static inline bool ctl_json(const struct ctl *c)
+{
+	return c->opt[OPT_JSON] != NULL;
+}
+
+/* One sentence on standard error, after "stilectl: ". */
+void ctl_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* help */
+void help_overview(void);
+/* The commands whose first word is `group`; false when there are none. */
+bool help_group(const char *group);
+void help_command(const struct ctl_command *cmd);
+/* The option or command (one or two words) nearest to `text`; NULL when none
+ * is near. */
+const char *help_nearest_option(const char *text);
+const char *help_nearest_command(const char *text);
+
+/* the commands */
+int cmd_help(struct ctl *c);
+int cmd_org_create(struct ctl *c);
+int cmd_org_list(struct ctl *c);
+int cmd_org_show(struct ctl *c);
+int cmd_org_suspend(struct ctl *c);
+int cmd_org_resume(struct ctl *c);
+int cmd_org_limit(struct ctl *c);
+int cmd_project_create(struct ctl *c);
+int cmd_project_list(struct ctl *c);
+int cmd_key_create(struct ctl *c);
+int cmd_key_list(struct ctl *c);
+int cmd_key_show(struct ctl *c);
+int cmd_key_revoke(struct ctl *c);
+int cmd_key_rotate(struct ctl *c);
+int cmd_key_import(struct ctl *c);
+int cmd_key_hash(struct ctl *c);
+int cmd_check(struct ctl *c);
+int cmd_usage(struct ctl *c);
+int cmd_status(struct ctl *c);
+int cmd_snapshot(struct ctl *c);
+int cmd_backup(struct ctl *c);
+int cmd_metrics(struct ctl *c);
+
+#endif

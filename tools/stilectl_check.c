@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include "stilectl_api.h"
+#include "stilectl_print.h"
+#include "stilectl_secret.h"
+#include "stilectl_time.h"
+
+#include "base/sha256.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <time.h>
+
+#define VALUE_MAX 64   /* a header of the answer that we show */
+#define ROUTE_MAX 1024 /* --route, as it is sent */
+
+/* The headers of an answer that are worth showing. */
+enum answer_id {
+	ANSWER_ORG,
+	ANSWER_PROJECT,
+	ANSWER_KEY,
+	ANSWER_LIMIT,
+	ANSWER_REMAINING,
+	ANSWER_RESET,
+	ANSWER_RETRY,
+	ANSWER_COUNT
+};
+
+static const struct {
+	const char *header, *field;
+	bool number;
+} answers[ANSWER_COUNT] = {
+	[ANSWER_ORG] = {"X-Stile-Org", "org", false},
+	[ANSWER_PROJECT] = {"X-Stile-Project", "project", false},
+	[ANSWER_KEY] = {"X-Stile-Key-Id", "key_id", false},
+	[ANSWER_LIMIT] = {"X-RateLimit-Limit", "limit", true},
+	[ANSWER_REMAINING] = {"X-RateLimit-Remaining", "remaining", true},
+	[ANSWER_RESET] = {"X-RateLimit-Reset", "reset", true},
+	[ANSWER_RETRY] = {"Retry-After", "retry_after_s", true},
+};
+
+struct answer {
+	char value[ANSWER_COUNT][VALUE_MAX]; /* "" = not there */
+};
+
+static void on_answer(const char *name, const char *value, void *arg)
+{
+	struct answer *a = arg;
+
+	for (unsigned i = 0; i < ANSWER_COUNT; i++) {
+		if (strcasecmp(name, answers[i].header) == 0)
+			snprintf(a->value[i], VALUE_MAX, "%s", value);
+	}
+}
+
+/* The sentence of a denial: {"error": "..."} or {"error": {"message": ...}}. */
+static const char *why(const json_t *body)
+{
+	const json_t *error = json_object_get(body, "error");
+
+	if (json_is_object(error))
+		error = json_object_get(error, "message");
+	return json_string_value(error);
+}
+
+static json_t *answer_json(const struct answer *a, const struct reply *r)
+{
+	const char *sentence = why(r->json);
+	json_t *out = json_pack("{s:s,s:i,s:s?}", "verdict",
+				r->status == 200 ? "allow" : "deny", "status",
+				(int)r->status, "error", sentence);
+
+	for (unsigned i = 0; out && i < ANSWER_COUNT; i++) {
+		const char *value = a->value[i];
+		json_t *field = NULL;
+
+		if (*value && answers[i].number)
+			field = json_integer(strtoll(value, NULL, 10));
+		else if (*value)
+			field = json_string(value);
+		json_object_set_new(out, answers[i].field,
+				    field ? field : json_null());
+	}
+	return out;
+}
+
+static void answer_for_people(const struct answer *a, const struct reply *r)
+{
+	const char *sentence = why(r->json);
+
+	if (r->status == 200)
+		fputs("allow", stdout);
+	else
+		printf("deny (%ld)", r->status);
+	if (sentence) {
+		fputs(": ", stdout);
+		print_text(stdout, sentence);
+	}
+	putchar('\n');
+	for (unsigned i = 0; i < ANSWER_COUNT; i++) {
+		if (!*a->value[i])
+			continue;
+		printf("%-14s ", answers[i].field);
+		print_text(stdout, a->value[i]);
+		putchar('\n');
+	}
+}
+
+static int tell_answer(const struct ctl *c, const struct answer *a,
+		       const struct reply *r)
+{
+	json_t *out;
+
+	switch (r->status) {
+	case 200:
+	case 401:
+	case 402:
+	case 403:
+	case 429:
+		break;
+	default:
+		ctl_error("no verdict: stiled answered %ld%s%s", r->status,
+			  why(r->json) ? ", " : "",
+			  why(r->json) ? why(r->json) : "");
+		return CTL_TROUBLE;
+	}
+	if (ctl_json(c)) {
+		out = answer_json(a, r);
+		print_json(out);
+		json_decref(out);
+	} else {
+		answer_for_people(a, r);
+	}
+	return r->status == 200 ? CTL_OK : CTL_REFUSED;
+}
+
+/* A value that becomes a header must not end the header. */
+static int check_header_value(const char *option, const char *value)
+{
+	if (strlen(value) > ROUTE_MAX) {
+		ctl_error("the value of --%s is longer than %d bytes", option,
+			  ROUTE_MAX);
+		return CTL_TROUBLE;
+	}
+	for (; *value; value++) {
+		if ((unsigned char)*value < 0x20 || *value == 0x7f) {
+			ctl_error("the value of --%s holds a control character",
+				  option);
+			return CTL_TROUBLE;
+		}
+	}
+	return 0;
+}
+
+static int ask(struct ctl *c, const char *key)
+{
+	char bearer[SECRET_KEY_MAX + 32], cost[ROUTE_MAX + 32],
+		route[ROUTE_MAX + 32];
+	const char *headers[5];
+	struct answer answer = {0};
+	struct reply reply;
+	unsigned n = 0;
+	int rc;
+
+	snprintf(bearer, sizeof(bearer), "Authorization: Bearer %s", key);
+	headers[n++] = bearer;
+	if (c->opt[OPT_COST]) {
+		snprintf(cost, sizeof(cost), "X-Stile-Cost: %s",
+			 c->opt[OPT_COST]);
+		headers[n++] = cost;
+	}
+	if (c->opt[OPT_ROUTE]) {
+		snprintf(route, sizeof(route), "X-Stile-Route: %s",
+			 c->opt[OPT_ROUTE]);
+		headers[n++] = route;
+	}
+	if (c->opt[OPT_PEEK])
+		headers[n++] = "X-Stile-Peek: 1";
+	headers[n] = NULL;
+	rc = api_check(c, "/v1/check", headers, on_answer, &answer, &reply);
+	explicit_bzero(bearer, sizeof(bearer));
+	if (rc != CTL_OK)
+		return rc;
+	rc = tell_answer(c, &answer, &reply);
+	reply_deinit(&reply);
+	return rc;
+}
+
+int cmd_check(struct ctl *c)
+{
+	char key[SECRET_KEY_MAX + 1];
+	size_t len = strlen(c->arg[0]);
+	int rc = 0;
+
+	if (c->opt[OPT_COST])
+		rc = check_header_value("cost", c->opt[OPT_COST]);
+	if (rc == 0 && c->opt[OPT_ROUTE])
+		rc = check_header_value("route", c->opt[OPT_ROUTE]);
+	if (rc != 0)
+		return rc;
+	if (strcmp(c->arg[0], "-") == 0) {
+		rc = secret_read_key(key);
+	} else {
+		rc = secret_check_key(c->arg[0], len);
+		if (rc == 0)
+			memcpy(key, c->arg[0], len + 1);
+		/* The list of processes shows what is in argv now. */
+		explicit_bzero(c->arg[0], len);
+	}
+	if (rc != 0)
+		return rc;
+	rc = ask(c, key);
+	explicit_bzero(key, sizeof(key));
+	return rc;
+}
+
+int cmd_key_hash(struct ctl *c)
+{
+	char key[SECRET_KEY_MAX + 1], hex[2 * SHA256_BYTES + 1];
+	uint8_t hash[SHA256_BYTES];
+	int rc = secret_read_key(key);
+
+	if (rc != 0)
+		return rc;
+	sha256(key, strlen(key), hash);
+	explicit_bzero(key, sizeof(key));
+	for (unsigned i = 0; i < SHA256_BYTES; i++)
+		snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+	if (ctl_json(c))
+		printf("{\"hash\":\"%s\"}\n", hex);
+	else
+		puts(hex);
+	return CTL_OK;
+}

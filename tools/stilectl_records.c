@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: MIT */
+#include "stilectl_api.h"
+#include "stilectl_print.h"
+#include "stilectl_secret.h"
+#include "stilectl_time.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define COUNT_OF(a) (sizeof(a) / sizeof(*(a)))
+
+static const struct column org_columns[] = {
+	{"ID", "id", NULL, CELL_TEXT},
+	{"NAME", "name", NULL, CELL_TEXT},
+	{"STATE", "state", NULL, CELL_TEXT},
+	{"LIMIT", "limit", NULL, CELL_LIMIT},
+	{"IN WINDOW", "in_window", NULL, CELL_NUMBER},
+	{"USED", "used", NULL, CELL_NUMBER},
+	{"CREATED", "created_at", NULL, CELL_TIME},
+};
+
+static const struct column project_columns[] = {
+	{"ID", "id", NULL, CELL_TEXT},
+	{"NAME", "name", NULL, CELL_TEXT},
+	{"ORG", "org", NULL, CELL_TEXT},
+	{"CREATED", "created_at", NULL, CELL_TIME},
+};
+
+static const struct column key_columns[] = {
+	{"ID", "id", NULL, CELL_TEXT},
+	{"NAME", "name", "-", CELL_TEXT},
+	{"ORG", "org", NULL, CELL_TEXT},
+	{"PROJECT", "project", "-", CELL_TEXT},
+	{"STATE", "state", NULL, CELL_TEXT},
+	{"USED", "used", NULL, CELL_NUMBER},
+	{"LAST USED", "last_used_at", "never", CELL_TIME},
+	{"CREATED", "created_at", NULL, CELL_TIME},
+	{"EXPIRES", "expires_at", "never", CELL_TIME},
+	{"REVOKED", "revoked_at", "-", CELL_TIME},
+};
+
+struct kind {
+	const struct column *columns;
+	unsigned count;
+};
+
+static const struct kind orgs = {org_columns, COUNT_OF(org_columns)};
+static const struct kind projects = {project_columns,
+				     COUNT_OF(project_columns)};
+static const struct kind keys = {key_columns, COUNT_OF(key_columns)};
+
+static void show(const struct ctl *c, const struct kind *k,
+		 const json_t *object)
+{
+	if (ctl_json(c))
+		print_json(object);
+	else
+		print_record(k->columns, k->count, object);
+}
+
+/* One call whose answer is one object. Steals `body`, frees `path`. */
+static int call_and_show(struct ctl *c, const struct kind *k,
+			 const char *method, char *path, json_t *body)
+{
+	struct reply reply;
+	int rc = api_call(c, method, path, body, &reply);
+
+	json_decref(body);
+	if (rc != CTL_OK)
+		return rc;
+	show(c, k, reply.json);
+	reply_deinit(&reply);
+	return CTL_OK;
+}
+
+static int list(struct ctl *c, const struct kind *k, char *path,
+		const char *field)
+{
+	struct list l = {.table = {.columns = k->columns, .count = k->count},
+			 .json = ctl_json(c)};
+	struct pages pages;
+	int rc = pages_open(&pages, c, path);
+
+	list_begin(&l);
+	while (rc == CTL_OK && pages_next(&pages, &rc))
+		list_page(&l, json_object_get(pages.reply.json, field));
+	/* What broke off stays an open array, so that no program takes it for
+	 * the whole. */
+	if (rc == CTL_OK)
+		list_end(&l);
+	pages_close(&pages);
+	return rc;
+}
+
+/* A string from the command line into a JSON body; 0 or CTL_TROUBLE. */
+static int put_text(json_t *body, const char *field, const char *text)
+{
+	if (!text)
+		return 0;
+	if (json_object_set_new(body, field, json_string(text)) != 0) {
+		ctl_error("the %s is not valid UTF-8", field);
+		return CTL_TROUBLE;
+	}
+	return 0;
+}
+
+int cmd_org_create(struct ctl *c)
+{
+	json_t *body = json_object();
+
+	if (put_text(body, "name", c->arg[0]) != 0 ||
+	    put_text(body, "limit", c->opt[OPT_LIMIT]) != 0) {
+		json_decref(body);
+		return CTL_TROUBLE;
+	}
+	return call_and_show(c, &orgs, "POST", api_path("/v1/orgs", "", ""),
+			     body);
+}
+
+int cmd_org_list(struct ctl *c)
+{
+	return list(c, &orgs, api_path("/v1/orgs", "", ""), "orgs");
+}
+
+int cmd_org_show(struct ctl *c)
+{
+	return call_and_show(c, &orgs, "GET",
+			     api_path("/v1/orgs/", c->arg[0], ""), NULL);
+}
+
+int cmd_org_suspend(struct ctl *c)
+{
+	return call_and_show(c, &orgs, "POST",
+			     api_path("/v1/orgs/", c->arg[0], "/suspend"),
+			     NULL);
+}
+
+int cmd_org_resume(struct ctl *c)
+{
+	return call_and_show(c, &orgs, "POST",
+			     api_path("/v1/orgs/", c->arg[0], "/resume"), NULL);
+}
+
+int cmd_org_limit(struct ctl *c)
+{
+	json_t *body = json_object();
+
+	if (put_text(body, "limit", c->arg[1]) != 0) {
+		json_decref(body);
+		return CTL_TROUBLE;
+	}
+	return call_and_show(c, &orgs, "PATCH",
+			     api_path("/v1/orgs/", c->arg[0], ""), body);
+}
+
+int cmd_project_create(struct ctl *c)
+{
+	json_t *body = json_object();
+
+	if (put_text(body, "name", c->arg[0]) != 0) {
+		json_decref(body);
+		return CTL_TROUBLE;
+	}
+	return call_and_show(
+		c, &projects, "POST",
+		api_path("/v1/orgs/", c->opt[OPT_ORG], "/projects"), body);
+}
+
+int cmd_project_list(struct ctl *c)
+{
+	return list(c, &projects,
+		    api_path("/v1/orgs/", c->opt[OPT_ORG], "/projects"),
+		    "projects");
+}
+
+/* The key on standard output, for $(...); the rest on standard error. */
+static int show_key(const struct ctl *c, const json_t *whole, const json_t *key)
+{
+	const char *text = json_string_value(json_object_get(key, "key"));
+	const char *id = json_string_value(json_object_get(key, "id"));
+
+	if (!text || !id) {
+		ctl_error("stiled created a key but did not send it; see key "
+			  "list");
+		return CTL_TROUBLE;
+	}
+	if (ctl_json(c)) {
+		print_json(whole);
+		return CTL_OK;
+	}
+	puts(text);
+	fflush(stdout);
+	fprintf(stderr,
+		"This is key %s. It is shown only now: stile keeps nothing but "
+		"its hash.\n",
+		id);
+	return CTL_OK;
+}
+
+int cmd_key_create(struct ctl *c)
+{
+	char expires[TIME_TEXT_MAX];
+	const char *when = c->opt[OPT_EXPIRES];
+	json_t *body = json_object();
+	struct reply reply;
+	int rc = 0;
+
+	if (when)
+		rc = time_from_when(when, (int64_t)clock_wall_ms(), expires);
+	if (rc == 0)
+		rc = put_text(body, "name", c->opt[OPT_NAME]);
+	if (rc == 0)
+		rc = put_text(body, "project", c->opt[OPT_PROJECT]);
+	if (rc == 0)
+		rc = put_text(body, "expires_at", when ? expires : NULL);
+	if (rc == 0)
+		rc = api_call(c, "POST",
+			      api_path("/v1/orgs/", c->opt[OPT_ORG], "/keys"),
+			      body, &reply);
+	json_decref(body);
+	if (rc != CTL_OK)
+		return rc;
+	rc = show_key(c, reply.json, reply.json);
+	reply_deinit(&reply);
+	return rc;
+}
+
+int cmd_key_list(struct ctl *c)
+{
+	return list(c, &keys,
+		    c->opt[OPT_ORG]
+			    ? api_path("/v1/orgs/", c->opt[OPT_ORG], "/keys")
+			    : api_path("/v1/keys", "", ""),
+		    "keys");
+}
+
+int cmd_key_show(struct ctl *c)
+{
+	return call_and_show(c, &keys, "GET",
+			     api_path("/v1/keys/", c->arg[0], ""), NULL);
+}
+
+int cmd_key_revoke(struct ctl *c)
+{
+	return call_and_show(c, &keys, "POST",
+			     api_path("/v1/keys/", c->arg[0], "/revoke"), NULL);
+}
+
+int cmd_key_rotate(struct ctl *c)
+{
+	json_t *body = json_object();
+	const json_t *old;
+	struct reply reply;
+	const char *expires = NULL, *id = NULL;
+	char until[TIME_TEXT_MAX];
+	int rc = put_text(body, "grace", c->opt[OPT_GRACE]);
+
+	if (rc == 0)
+		rc = api_call(c, "POST",
+			      api_path("/v1/keys/", c->arg[0], "/rotate"), body,
+			      &reply);
+	json_decref(body);
+	if (rc != CTL_OK)
+		return rc;
+	rc = show_key(c, reply.json, json_object_get(reply.json, "new"));
+	old = json_object_get(reply.json, "old");
+	id = json_string_value(json_object_get(old, "id"));
+	expires = json_string_value(json_object_get(old, "expires_at"));
+	if (rc == CTL_OK && !ctl_json(c) && id) {
+		if (json_is_string(json_object_get(old, "revoked_at")) ||
+		    !expires) {
+			fprintf(stderr, "Key %s is revoked.\n", id);
+		} else {
+			time_for_people(expires, until);
+			fprintf(stderr, "Key %s stays valid until %s.\n", id,
+				until);
+		}
+	}
+	reply_deinit(&reply);
+	return rc;
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_TOOLS_STILECTL_SECRET_H
+#define STILE_TOOLS_STILECTL_SECRET_H
+
+/*
+ * stilectl_secret - keys leave no copy behind.
+ *
+ * Does       gives libcurl and jansson an allocator that wipes what it takes
+ *            back, standard output a buffer that is wiped at the end, and
+ *            switches core dumps off.
+ * Not done   a process killed on the way leaves its memory to the kernel,
+ *            which clears pages before it hands them on.
+ */
+#include <stddef.h>
+
+#define SECRET_KEY_MAX 255 /* bytes of a key that stile accepts */
+
+/* Before any other call of libcurl or jansson. Returns 0 or CTL_TROUBLE. */
+int secret_setup(void);
+/* Flushes standard output; returns 0, or CTL_TROUBLE when that failed. */
+int secret_teardown(void);
+
+void *secret_malloc(size_t len);
+void *secret_realloc(void *p, size_t len);
+void secret_free(void *p);
+
+/* Reads one key from standard input into key[], terminated, without the line
+ * end. A terminal is asked without echo. Returns 0 or CTL_TROUBLE (told). */
+int secret_read_key(char key[static SECRET_KEY_MAX + 1]);
+
+/* Can this text be a key: 1 to SECRET_KEY_MAX bytes and none of them a
+ * control character? Returns 0 or CTL_TROUBLE (told). */
+int secret_check_key(const char *key, size_t key_len);
+
+#endif
