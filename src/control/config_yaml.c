@@ -329,7 +329,7 @@ static int read_file(const char *path, char *text, size_t room, size_t *ret_len)
 int config_load(struct config *c, const char *path, FILE *diag)
 {
 	char *text = malloc(CONFIG_FILE_MAX + 1);
-	size_t len;
+	size_t len = 0;
 	int r;
 
 	if (!text)
