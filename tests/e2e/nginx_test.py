@@ -10,6 +10,7 @@ FORGED = {
     'X-Stile-Org': 'forged', 'X-Stile-Project': 'forged',
     'X-Stile-Key-Id': 'forged', 'X-Stile-Cost': '0',
     'X-Stile-Route': 'forged', 'X-Stile-Scope': 'forged',
+    'X-Stile-Peek': '1', 'X-Stile-Reason': 'forged',
     'X-Stile-Status': '200', 'X-Stile-Body': 'forged',
     'X-Request-Id': 'forged', 'X-Forwarded-For': '192.0.2.66',
     'X_Stile_Org': 'forged',
@@ -91,6 +92,7 @@ class Shipped(Proxied):
         seen, = self.api.seen
         self.assertNotIn('forged', str(seen['headers']))
         self.assertNotIn('192.0.2.66', str(seen['headers']))
+        self.assertNotIn('x-stile-peek', dict(seen['headers']))
         headers = dict(seen['headers'])
         self.assertEqual(headers['x-stile-org'], self.org['id'])
         self.assertNotIn('x-stile-project', headers)
