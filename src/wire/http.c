@@ -3,10 +3,9 @@
 
 #include "base/check.h"
 #include "base/line.h"
-#include "wire/http_target.h"
+#include "wire/http_fields.h"
 
 #include <assert.h>
-#include <openssl/crypto.h>
 #include <string.h>
 
 /*
@@ -17,7 +16,8 @@
  *
  * llhttp is lenient in two points where a proxy in front may see other lines
  * than we do: a bare LF after the request line, and folded header lines. Both
- * are found by a look at the line ends of what it consumed (lines_are_sound).
+ * are found by a look at the line ends of what it is about to see
+ * (sound_lines).
  */
 
 static_assert(offsetof(struct http_parser, ll) == 0, "callbacks cast");
@@ -28,237 +28,16 @@ enum phase {
 	PHASE_CLOSED,  /* the last request was answered: drop the rest */
 };
 
-enum header {
-	HEADER_OTHER,
-	HEADER_AUTHORIZATION,
-	HEADER_API_KEY,
-	HEADER_COST,
-	HEADER_PEEK,
-};
-static_assert(HTTP_NAME_MAX > sizeof("authorization"), "longest below");
-
-/* Bits of http_parser.seen. */
-#define SEEN_KEY 0x01       /* a credential that is not empty */
-#define SEEN_KEY_LONG 0x02  /* and it does not fit */
-#define SEEN_EMPTY_KEY 0x04 /* an empty one */
-#define SEEN_COST 0x08
-#define SEEN_PEEK 0x10    /* X-Stile-Peek: 1 */
-#define SEEN_NO_PEEK 0x20 /* X-Stile-Peek: 0 */
-
-static const struct {
-	const char *name; /* lower case */
-	uint8_t len;
-	uint8_t header;
-} headers[] = {
-	{"authorization", 13, HEADER_AUTHORIZATION},
-	{"x-api-key", 9, HEADER_API_KEY},
-	{"x-stile-cost", 12, HEADER_COST},
-	{"x-stile-peek", 12, HEADER_PEEK},
-};
-
-static const struct {
-	const char *path;
-	uint8_t len;
-	uint8_t target;
-} targets[] = {
-	{"/v1/check", 9, TARGET_CHECK},
-	{"/v1/check/nginx", 15, TARGET_CHECK_NGINX},
-	{"/livez", 6, TARGET_LIVEZ},
-	{"/readyz", 7, TARGET_READYZ},
-	{"/healthz", 8, TARGET_HEALTHZ},
-};
-
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
-
 static struct http_parser *parser_of(llhttp_t *ll)
 {
 	return (struct http_parser *)(void *)ll;
-}
-
-static uint8_t lower(uint8_t c)
-{
-	return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 0x20) : c;
-}
-
-/* The first fault stays: it is the one that the reply explains. */
-static void set_fault(struct http_parser *p, enum detail detail)
-{
-	if (p->fault == DETAIL_NONE)
-		p->fault = (uint8_t)detail;
-}
-
-/* ---- values ---- */
-
-static bool value_is_cut(const struct http_parser *p)
-{
-	return p->value_len > HTTP_VALUE_MAX;
-}
-
-static void collect(struct http_parser *p, const char *at, size_t len)
-{
-	size_t room;
-
-	if (unlikely(value_is_cut(p)))
-		return;
-	room = (size_t)(HTTP_VALUE_MAX - p->value_len);
-	if (unlikely(len > room)) {
-		memcpy(p->value + p->value_len, at, room);
-		p->value_len = HTTP_VALUE_MAX + 1;
-		return;
-	}
-	memcpy(p->value + p->value_len, at, len);
-	p->value_len = (uint16_t)(p->value_len + len);
-}
-
-/* Length of the value without the white space after it (llhttp removes the
- * one before it). */
-static size_t value_trimmed(const struct http_parser *p)
-{
-	size_t len = value_is_cut(p) ? HTTP_VALUE_MAX : p->value_len;
-
-	while (len > 0 &&
-	       (p->value[len - 1] == ' ' || p->value[len - 1] == '\t'))
-		len--;
-	return len;
-}
-
-/*
- * One more credential. Two that differ are a fault; an empty one says nothing
- * beside another (proxies forward absent headers as empty ones). One that is
- * too long is kept nowhere, so it is never equal to another.
- */
-static void take_key(struct http_parser *p, const uint8_t *key, size_t len)
-{
-	bool too_long = len > CHECK_KEY_MAX || value_is_cut(p);
-
-	if (len == 0) {
-		p->seen |= SEEN_EMPTY_KEY;
-		return;
-	}
-	if (p->seen & SEEN_KEY) {
-		if (too_long || (p->seen & SEEN_KEY_LONG) ||
-		    p->key_len != len || CRYPTO_memcmp(p->key, key, len) != 0)
-			set_fault(p, DETAIL_CREDENTIALS);
-		return;
-	}
-	p->seen |= SEEN_KEY;
-	if (too_long) {
-		p->seen |= SEEN_KEY_LONG;
-		return;
-	}
-	memcpy(p->key, key, len);
-	p->key_len = (uint8_t)len;
-}
-
-/* Only the Bearer scheme (any case) carries a key; another is not for us. */
-static void take_authorization(struct http_parser *p)
-{
-	static const char scheme[] = "bearer";
-	const size_t scheme_len = sizeof(scheme) - 1;
-	size_t len = value_trimmed(p);
-	size_t at;
-
-	if (len < scheme_len)
-		return;
-	for (at = 0; at < scheme_len; at++)
-		if (lower(p->value[at]) != (uint8_t)scheme[at])
-			return;
-	if (at < len && p->value[at] != ' ')
-		return;
-	while (at < len && p->value[at] == ' ')
-		at++;
-	take_key(p, p->value + at, len - at);
-}
-
-static void take_cost(struct http_parser *p)
-{
-	size_t len = value_trimmed(p);
-	uint32_t cost = 0;
-
-	if (len == 0 || value_is_cut(p)) {
-		set_fault(p, DETAIL_COST);
-		return;
-	}
-	for (size_t i = 0; i < len; i++) {
-		uint32_t digit = (uint32_t)p->value[i] - '0';
-
-		/* cost <= CHECK_COST_MAX here: ten times it cannot wrap. */
-		if (digit > 9 || (cost = cost * 10 + digit) > CHECK_COST_MAX) {
-			set_fault(p, DETAIL_COST);
-			return;
-		}
-	}
-	if (cost == 0 || ((p->seen & SEEN_COST) && cost != p->cost)) {
-		set_fault(p, DETAIL_COST);
-		return;
-	}
-	p->cost = cost;
-	p->seen |= SEEN_COST;
-}
-
-static void take_peek(struct http_parser *p)
-{
-	size_t len = value_trimmed(p);
-
-	if (len == 0)
-		return; /* forwarded though absent */
-	if (len == 1 && p->value[0] == '1')
-		p->seen |= SEEN_PEEK;
-	else if (len == 1 && p->value[0] == '0')
-		p->seen |= SEEN_NO_PEEK;
-	else
-		set_fault(p, DETAIL_FRAME);
-	if ((p->seen & SEEN_PEEK) && (p->seen & SEEN_NO_PEEK))
-		set_fault(p, DETAIL_FRAME);
-}
-
-/* ---- request target ---- */
-
-/* The path inside what was collected: origin-form ("/v1/check?x") or
- * absolute-form ("http://host/v1/check?x"). Empty when there is none. */
-static const uint8_t *target_path(const struct http_parser *p, size_t *ret_len)
-{
-	static const char scheme[] = "http://";
-	const uint8_t *at = p->value;
-	const uint8_t *end =
-		at + (value_is_cut(p) ? HTTP_VALUE_MAX : p->value_len);
-	const uint8_t *query;
-	size_t i;
-
-	for (i = 0; i < sizeof(scheme) - 1 && at + i < end; i++)
-		if (lower(at[i]) != (uint8_t)scheme[i])
-			break;
-	if (i == sizeof(scheme) - 1) {
-		at += i;
-		while (at < end && *at != '/' && *at != '?')
-			at++;
-	}
-	query = memchr(at, '?', (size_t)(end - at));
-	if (query)
-		end = query;
-	else if (value_is_cut(p))
-		end = at; /* the path goes on: none that we know */
-	*ret_len = (size_t)(end - at);
-	return at;
-}
-
-static uint8_t target_lookup(const struct http_parser *p)
-{
-	size_t len;
-	const uint8_t *path = target_path(p, &len);
-
-	for (size_t i = 0; i < COUNT(targets); i++)
-		if (targets[i].len == len &&
-		    memcmp(targets[i].path, path, len) == 0)
-			return targets[i].target;
-	return TARGET_UNKNOWN;
 }
 
 /* ---- llhttp callbacks ---- */
 
 static int on_url(llhttp_t *ll, const char *at, size_t len)
 {
-	collect(parser_of(ll), at, len);
+	http_field_bytes(parser_of(ll), at, len);
 	return 0;
 }
 
@@ -266,7 +45,7 @@ static int on_url_complete(llhttp_t *ll)
 {
 	struct http_parser *p = parser_of(ll);
 
-	p->target = target_lookup(p);
+	p->target = (uint8_t)http_field_target(p);
 	p->is_head = ll->method == HTTP_HEAD;
 	p->value_len = 0;
 	return 0;
@@ -282,30 +61,30 @@ static int on_header_field(llhttp_t *ll, const char *at, size_t len)
 	}
 	/* A name that fills the buffer is longer than any that we know. */
 	for (size_t i = 0; i < len && p->name_len < HTTP_NAME_MAX; i++)
-		p->name[p->name_len++] = (char)lower((uint8_t)at[i]);
+		p->name[p->name_len++] = (char)http_lower((uint8_t)at[i]);
 	return 0;
 }
 
-/* The name is complete when the first of its value arrives. */
-static void resolve_header(struct http_parser *p)
+/* The name is complete when the first of its value arrives. False when there
+ * is none, which llhttp lets pass. */
+static bool resolve_header(struct http_parser *p)
 {
+	if (!p->in_name)
+		return true;
 	p->in_name = false;
 	p->value_len = 0;
-	p->header = HEADER_OTHER;
-	for (size_t i = 0; i < COUNT(headers); i++)
-		if (headers[i].len == p->name_len &&
-		    memcmp(headers[i].name, p->name, p->name_len) == 0)
-			p->header = headers[i].header;
+	p->header = (uint8_t)http_field_name(p);
+	return p->name_len > 0;
 }
 
 static int on_header_value(llhttp_t *ll, const char *at, size_t len)
 {
 	struct http_parser *p = parser_of(ll);
 
-	if (p->in_name)
-		resolve_header(p);
+	if (!resolve_header(p))
+		return HPE_USER;
 	if (p->header != HEADER_OTHER)
-		collect(p, at, len);
+		http_field_bytes(p, at, len);
 	return 0;
 }
 
@@ -313,24 +92,9 @@ static int on_header_value_complete(llhttp_t *ll)
 {
 	struct http_parser *p = parser_of(ll);
 
-	if (p->in_name)
-		resolve_header(p);
-	switch ((enum header)p->header) {
-	case HEADER_AUTHORIZATION:
-		take_authorization(p);
-		break;
-	case HEADER_API_KEY:
-		take_key(p, p->value, value_trimmed(p));
-		break;
-	case HEADER_COST:
-		take_cost(p);
-		break;
-	case HEADER_PEEK:
-		take_peek(p);
-		break;
-	case HEADER_OTHER:
-		break;
-	}
+	if (!resolve_header(p))
+		return HPE_USER;
+	http_field_read(p);
 	p->header = HEADER_OTHER;
 	return 0;
 }
@@ -353,30 +117,36 @@ static const llhttp_settings_t settings = {
 /* ---- requests ---- */
 
 /*
- * Every line ends in CRLF and none begins with white space. `last` carries
- * the byte before the fragment.
+ * How many of the bytes llhttp may see: up to the end of the next empty line,
+ * since what follows the header block is none of our lines, or up to a byte
+ * that ends a line without CR or folds one. `last` is the byte before them.
  */
-static bool lines_are_sound(struct http_parser *p, const uint8_t *in,
-			    size_t len)
+static size_t sound_lines(const struct http_parser *p, const uint8_t *in,
+			  size_t len, bool *ret_sound)
 {
 	const uint8_t *end = in + len;
 	const uint8_t *at = in;
 
-	if (len == 0)
-		return true;
-	if (p->last == '\n' && (*in == ' ' || *in == '\t'))
-		return false;
+	*ret_sound = false;
+	if (p->last == '\n' && http_is_blank(*in))
+		return 0;
 	while ((at = memchr(at, '\n', (size_t)(end - at)))) {
+		bool empty = at - in >= 2 && at[-2] == '\n';
+
 		if ((at == in ? p->last : at[-1]) != '\r')
-			return false;
+			return (size_t)(at - in);
 		at++;
 		if (at == end)
 			break;
-		if (*at == ' ' || *at == '\t')
-			return false;
+		if (http_is_blank(*at))
+			return (size_t)(at - in);
+		if (empty) {
+			end = at;
+			break;
+		}
 	}
-	p->last = end[-1];
-	return true;
+	*ret_sound = true;
+	return (size_t)(end - in);
 }
 
 static bool key_is_visible(const struct http_parser *p)
@@ -446,32 +216,47 @@ static enum http_event request_complete(struct http_parser *p, struct check *c)
 	return HTTP_CHECK;
 }
 
+/* Lets llhttp see `len` sound bytes or fewer; returns how many it took. */
+static size_t parse(struct http_parser *p, const uint8_t *in, size_t len,
+		    llhttp_errno_t *ret_err)
+{
+	*ret_err = llhttp_execute(&p->ll, (const char *)in, len);
+	if (*ret_err == HPE_PAUSED)
+		len = (size_t)((const uint8_t *)llhttp_get_error_pos(&p->ll) -
+			       in);
+	p->head_len += (uint32_t)len;
+	if (len > 0)
+		p->last = in[len - 1];
+	return len;
+}
+
 size_t http_feed(struct http_parser *p, const uint8_t *in, size_t len,
 		 enum http_event *ret_event, struct check *ret_check)
 {
-	size_t room = HTTP_HEAD_MAX - p->head_len;
-	size_t take = len < room ? len : room;
-	llhttp_errno_t err;
+	size_t took = 0;
 
 	check(p->phase != PHASE_REPLY);
-	if (len == 0 || p->phase == PHASE_CLOSED) {
-		*ret_event = HTTP_MORE;
+	*ret_event = HTTP_MORE;
+	if (p->phase == PHASE_CLOSED)
 		return len;
+	while (took < len) {
+		size_t room = HTTP_HEAD_MAX - p->head_len;
+		size_t left = len - took < room ? len - took : room;
+		llhttp_errno_t err;
+		bool sound;
+
+		left = sound_lines(p, in + took, left, &sound);
+		took += parse(p, in + took, left, &err);
+		if (err == HPE_PAUSED) {
+			*ret_event = request_complete(p, ret_check);
+			return *ret_event == HTTP_BROKEN ? len : took;
+		}
+		if (err != HPE_OK || !sound || p->head_len == HTTP_HEAD_MAX) {
+			*ret_event = broken(p, ret_check);
+			return len;
+		}
 	}
-	err = llhttp_execute(&p->ll, (const char *)in, take);
-	if (err == HPE_PAUSED)
-		take = (size_t)((const uint8_t *)llhttp_get_error_pos(&p->ll) -
-				in);
-	p->head_len += (uint32_t)take;
-	if ((err != HPE_OK && err != HPE_PAUSED) ||
-	    !lines_are_sound(p, in, take) ||
-	    (err == HPE_OK && p->head_len == HTTP_HEAD_MAX)) {
-		*ret_event = broken(p, ret_check);
-		return len;
-	}
-	*ret_event =
-		err == HPE_PAUSED ? request_complete(p, ret_check) : HTTP_MORE;
-	return take;
+	return len;
 }
 
 static void reset(struct http_parser *p)

@@ -28,21 +28,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_HEAD_MAX 16384  /* bytes of one request's header block */
-#define HTTP_REPLY_MAX 1536  /* bytes that one response can take */
-#define HTTP_REALM_MAX 63    /* characters of the realm; the rest is cut */
-#define HTTP_NAME_MAX 16     /* longest header name that we look at */
-#define HTTP_VALUE_MAX 320   /* bytes kept of one value, and of the target */
+#define HTTP_HEAD_MAX 16384 /* bytes of one request's header block */
+#define HTTP_REPLY_MAX 1536 /* bytes that one response can take */
+#define HTTP_REALM_MAX 63   /* characters of the realm; the rest is cut */
+#define HTTP_NAME_MAX 16    /* longest header name that we look at */
+#define HTTP_VALUE_MAX 320  /* bytes kept of one value, and of the target */
 
 struct http_options {
-	bool reset_is_delta;   /* X-RateLimit-Reset: seconds from now, not epoch */
-	const char *realm;     /* WWW-Authenticate; no '"' or '\' */
+	bool reset_is_delta; /* X-RateLimit-Reset: seconds from now, not epoch
+			      */
+	const char *realm;   /* WWW-Authenticate; no '"' or '\' */
 };
 
 enum http_event {
-	HTTP_MORE,  /* everything consumed, no request complete yet */
-	HTTP_CHECK, /* *ret_check is ready: decide, then http_encode() */
-	HTTP_PROBE, /* a health path or an unknown one: http_encode_probe() */
+	HTTP_MORE,   /* everything consumed, no request complete yet */
+	HTTP_CHECK,  /* *ret_check is ready: decide, then http_encode() */
+	HTTP_PROBE,  /* a health path or an unknown one: http_encode_probe() */
 	HTTP_BROKEN, /* *ret_check carries the 400; encode it, then close */
 };
 
@@ -52,20 +53,20 @@ enum http_event {
  * from event to reply (check->key points into it).
  */
 struct http_parser {
-	llhttp_t ll; /* first: callbacks get from it to the whole */
+	llhttp_t ll;        /* first: callbacks get from it to the whole */
 	uint32_t head_len;  /* bytes of this request so far */
-	uint32_t cost;	    /* value of X-Stile-Cost once seen */
+	uint32_t cost;      /* value of X-Stile-Cost once seen */
 	uint16_t value_len; /* bytes in value; > HTTP_VALUE_MAX: cut off */
 	uint8_t name_len;   /* characters in name; > HTTP_NAME_MAX: too long */
 	uint8_t key_len;
 	uint8_t header; /* whose value is being collected */
-	uint8_t seen;	/* what this request's headers held so far */
-	uint8_t fault;	/* enum detail of the first malformed header */
+	uint8_t seen;   /* what this request's headers held so far */
+	uint8_t fault;  /* enum detail of the first malformed header */
 	uint8_t target; /* which path */
-	uint8_t last;	/* the byte before the next one fed */
+	uint8_t last;   /* the byte before the next one fed */
 	uint8_t phase;
-	bool in_name;	 /* a header name is being collected */
-	bool close;	 /* sticky: no request after this one */
+	bool in_name;    /* a header name is being collected */
+	bool close;      /* sticky: no request after this one */
 	bool is_http_10; /* the request at hand */
 	bool is_head;
 	char name[HTTP_NAME_MAX];
@@ -104,7 +105,8 @@ static inline bool http_in_request(const struct http_parser *p)
 }
 
 /* Encodes the answer to the request last returned. `wall_ms` is the wall
- * clock, for X-RateLimit-Reset. Returns the bytes written, <= HTTP_REPLY_MAX. */
+ * clock, for X-RateLimit-Reset. Returns the bytes written, <= HTTP_REPLY_MAX.
+ */
 size_t http_encode(const struct http_parser *p, const struct http_options *opt,
 		   const struct check *check, const struct verdict *verdict,
 		   uint64_t wall_ms, uint8_t out[static HTTP_REPLY_MAX]);

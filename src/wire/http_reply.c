@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/check.h"
 #include "wire/http.h"
-#include "wire/http_target.h"
+#include "wire/http_fields.h"
 #include "wire/reason.h"
 
 #include <string.h>

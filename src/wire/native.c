@@ -73,16 +73,7 @@ static void store64(uint8_t *at, uint64_t v)
 /* 64 zeros, then 64 ones: read from 64 - n on it masks out the first n bytes
  * of the key field, without a branch on the key's length. */
 static const uint8_t pad_mask[2 * NATIVE_KEY_MAX] = {
-#define ONES_8 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff
-	[NATIVE_KEY_MAX] = ONES_8,
-	ONES_8,
-	ONES_8,
-	ONES_8,
-	ONES_8,
-	ONES_8,
-	ONES_8,
-	ONES_8,
-#undef ONES_8
+	[NATIVE_KEY_MAX... 2 * NATIVE_KEY_MAX - 1] = 0xff,
 };
 
 /* True when the key field holds only zeros from byte `used` on. */
