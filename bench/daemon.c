@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+#include "daemon.h"
+
+#include "base/clock.h"
+#include "scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define READY_TIMEOUT_MS 60000
+#define LOG_TAIL_BYTES 400
+
+static int write_config(const struct daemon_server *d, const char *path)
+{
+	FILE *f = fopen(path, "we");
+
+	if (!f)
+		return -errno;
+	/* One worker, because the figure is CPU time per check, and no
+	 * snapshots in the middle of a measurement. */
+	fprintf(f,
+		"dir: %s\n"
+		"runtime_dir: %s\n"
+		"workers: 1\n"
+		"snapshot_interval: 0s\n"
+		"log_level: warn\n",
+		d->dir, d->runtime_dir);
+	return fclose(f) != 0 ? -errno : 0;
+}
+
+static _Noreturn void exec_daemon(const char *stiled, const char *config,
+				  const char *log, int ready_fd)
+{
+	int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (log_fd >= 0)
+		dup2(log_fd, STDERR_FILENO);
+	dup2(ready_fd, STDOUT_FILENO);
+	unsetenv("NOTIFY_SOCKET");
+	execl(stiled, "stiled", "--config", config, (char *)NULL);
+	_exit(127);
+}
+
+/* Reads the daemon's standard output until the line `ready`. */
+static bool wait_until_ready(int fd)
+{
+	uint64_t end_ms = clock_ns(CLOCK_MONOTONIC) / UINT64_C(1000000) +
+			  READY_TIMEOUT_MS;
+	char text[4096] = "";
+	size_t len = 0;
+
+	while (len < sizeof(text) - 1) {
+		uint64_t now_ms = clock_ns(CLOCK_MONOTONIC) / UINT64_C(1000000);
+		struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+		ssize_t n;
+
+		if (now_ms >= end_ms ||
+		    poll(&poll_fd, 1, (int)(end_ms - now_ms)) <= 0)
+			return false;
+		n = read(fd, text + len, sizeof(text) - 1 - len);
+		if (n <= 0)
+			return false;
+		len += (size_t)n;
+		text[len] = '\0';
+		if (strncmp(text, "ready", 5) == 0 || strstr(text, "\nready"))
+			return true;
+	}
+	return false;
+}
+
+static void read_log_tail(const char *log, char *out, size_t out_len)
+{
+	FILE *f = fopen(log, "re");
+	size_t n = 0;
+
+	if (f && fseek(f, 0, SEEK_END) == 0) {
+		long size = ftell(f);
+
+		fseek(f, size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0,
+		      SEEK_SET);
+		n = fread(out, 1, out_len - 1, f);
+	}
+	if (f)
+		fclose(f);
+	out[n] = '\0';
+}
+
+int daemon_start(struct daemon_server *d, const char *stiled, const char *dir,
+		 int cpu, char *error, size_t error_len)
+{
+	char config[PATH_MAX], log[PATH_MAX], tail[LOG_TAIL_BYTES + 1];
+	pid_t parent = getpid();
+	int ready[2];
+	pid_t pid;
+
+	memset(d, 0, sizeof(*d));
+	if (snprintf(d->dir, sizeof(d->dir), "%s", dir) >= PATH_MAX - 16) {
+		snprintf(error, error_len, "%s is too long a path", dir);
+		return -1;
+	}
+	snprintf(d->socket_path, PATH_MAX, "%.*s/stile.sock", PATH_MAX - 16,
+		 dir);
+	snprintf(d->admin_path, PATH_MAX, "%.*s/admin.sock", PATH_MAX - 16,
+		 dir);
+	snprintf(config, PATH_MAX, "%.*s/stiled.yaml", PATH_MAX - 16, dir);
+	snprintf(log, PATH_MAX, "%.*s/stiled.log", PATH_MAX - 16, dir);
+	if (access(stiled, X_OK) < 0) {
+		snprintf(error, error_len,
+			 "%s cannot be run; build stiled or name it with "
+			 "--stiled",
+			 stiled);
+		return -1;
+	}
+	if (scratch_make("/dev/shm", d->runtime_dir, PATH_MAX) < 0 ||
+	    write_config(d, config) < 0 || pipe2(ready, O_CLOEXEC) < 0) {
+		snprintf(error, error_len, "cannot prepare %s: %s", dir,
+			 strerror(errno));
+		return -1;
+	}
+
+	pid = fork();
+	if (pid == 0) {
+		process_enter_child(parent, cpu);
+		exec_daemon(stiled, config, log, ready[1]);
+	}
+	close(ready[1]);
+	d->process.pid = pid > 0 ? pid : 0;
+	d->process.name = "stiled";
+	if (pid > 0 && wait_until_ready(ready[0])) {
+		/* Stays open unread: stiled has nothing more to say there, and
+		 * would not survive a closed one if it had. */
+		return 0;
+	}
+	close(ready[0]);
+	read_log_tail(log, tail, sizeof(tail));
+	snprintf(error, error_len, "%s did not become ready%s%s", stiled,
+		 tail[0] ? ":\n" : "", tail);
+	return -1;
+}
+
+bool daemon_stop(struct daemon_server *d)
+{
+	bool fine = process_stop(&d->process);
+
+	if (d->runtime_dir[0] != '\0')
+		scratch_remove(d->runtime_dir);
+	d->runtime_dir[0] = '\0';
+	return fine;
+}

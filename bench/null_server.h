@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_BENCH_NULL_SERVER_H
+#define STILE_BENCH_NULL_SERVER_H
+
+/*
+ * bench/null_server - the floor: what moving the bytes costs when there is
+ * nothing to decide.
+ *
+ * Speaks the frames of wire/native with the means of a stiled worker: one
+ * thread, one io_uring, multishot accept and recv into page-aligned provided
+ * buffers, replies gathered over a completion sweep, one send per connection
+ * and sweep that posts no completion when it succeeds. Each reply is a
+ * constant with the request's id and type in it.
+ *
+ * Peers      trusted: anything but whole, known frames ends the server, and
+ *            so does a peer that leaves more than WORKLOAD_DEPTH_MAX replies
+ *            unread.
+ */
+#include "process.h"
+
+#define NULL_SERVER_CONNECTIONS_MAX 1024
+
+/* Forks the server, listening at path. cpu: the CPU to stay on, or -1.
+ * Returns -errno. */
+int null_server_start(const char *path, int cpu, struct process *ret_process);
+
+#endif

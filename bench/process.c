@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "process.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+void process_enter_child(pid_t parent, int cpu)
+{
+	sigset_t none;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(1); /* it died before we asked */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	signal(SIGINT, SIG_IGN); /* the parent decides when to stop */
+	signal(SIGTERM, SIG_DFL);
+	if (cpu >= 0)
+		process_pin_self(cpu);
+}
+
+int process_pin_self(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) < 0 ? -errno : 0;
+}
+
+int process_pin_self_away_from(int cpu)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set) < 0)
+		return -errno;
+	CPU_CLR((size_t)cpu, &set);
+	return sched_setaffinity(0, sizeof(set), &set) < 0 ? -errno : 0;
+}
+
+int process_cpu_ns(const struct process *p, uint64_t *ret_ns)
+{
+	struct timespec ts;
+	clockid_t id;
+	int r = clock_getcpuclockid(p->pid, &id);
+
+	if (r != 0)
+		return -r;
+	if (clock_gettime(id, &ts) < 0)
+		return -errno;
+	*ret_ns = (uint64_t)ts.tv_sec * UINT64_C(1000000000) +
+		  (uint64_t)ts.tv_nsec;
+	return 0;
+}
+
+static void describe_end(const struct process *p, int status, char *why,
+			 size_t why_len)
+{
+	if (WIFSIGNALED(status))
+		snprintf(why, why_len, "%s was ended by signal %d (%s)",
+			 p->name, WTERMSIG(status),
+			 strsignal(WTERMSIG(status)));
+	else
+		snprintf(why, why_len, "%s exited with status %d", p->name,
+			 WEXITSTATUS(status));
+}
+
+bool process_has_ended(struct process *p, char *why, size_t why_len)
+{
+	int status = 0;
+
+	if (p->pid == 0) {
+		snprintf(why, why_len, "%s does not run", p->name);
+		return true;
+	}
+	if (waitpid(p->pid, &status, WNOHANG) != p->pid)
+		return false;
+	describe_end(p, status, why, why_len);
+	p->pid = 0;
+	return true;
+}
+
+/* Waits without reaping. Returns false when it has not ended in time. */
+static bool wait_for_end(pid_t pid, int timeout_ms)
+{
+	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	struct pollfd poll_fd = {.fd = fd, .events = POLLIN};
+	int r;
+
+	if (fd < 0)
+		return false;
+	do {
+		r = poll(&poll_fd, 1, timeout_ms);
+	} while (r < 0 && errno == EINTR);
+	close(fd);
+	return r == 1;
+}
+
+bool process_stop(struct process *p)
+{
+	int status = 0;
+	bool fine;
+
+	if (p->pid == 0)
+		return true;
+	kill(p->pid, SIGTERM);
+	fine = wait_for_end(p->pid, PROCESS_STOP_TIMEOUT_MS);
+	if (!fine)
+		kill(p->pid, SIGKILL);
+	waitpid(p->pid, &status, 0);
+	p->pid = 0;
+	/* The null server has nothing to drain: it ends by the signal. */
+	return fine && (WIFSIGNALED(status) ? WTERMSIG(status) == SIGTERM
+					    : WEXITSTATUS(status) == 0);
+}
