@@ -175,7 +175,7 @@ static void queue_reply(struct admin *a, struct conn *c, bool head_only)
 		   "Content-Length: %zu\r\nCache-Control: no-store\r\n",
 		   r->status, status_text(r->status), r->content_type,
 		   r->body.len);
-	if (r->allow)
+	if (r->allow[0])
 		buf_printf(&c->out, "Allow: %s\r\n", r->allow);
 	if (c->close_after)
 		buf_text(&c->out, "Connection: close\r\n");

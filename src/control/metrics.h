@@ -14,9 +14,6 @@
 /* 0, or a negative errno (database, memory). */
 int metrics_write(struct control *c, struct buf *out);
 
-/* "allow", "rate_limited", ...: an enum reason as a label and JSON member. */
-const char *metrics_result_name(unsigned reason);
-
 /* The sum over all workers. */
 void metrics_sum(const struct control *c, struct counters *ret_sum);
 

@@ -94,15 +94,27 @@ void reply_json(struct reply *r, unsigned status, json_t *value)
 		   "could not be built: too large, or out of memory.\"}}\n");
 }
 
+/* A sentence that repeats bytes which are not UTF-8 (or a character cut in
+ * half) is told in ASCII. */
+static json_t *sentence(const char *message)
+{
+	char ascii[MESSAGE_MAX];
+	json_t *text = json_string(message);
+	size_t n = 0;
+
+	if (text)
+		return text;
+	for (; message[n] && n + 1 < sizeof(ascii); n++)
+		ascii[n] = (unsigned char)message[n] < 0x80 ? message[n] : '?';
+	ascii[n] = '\0';
+	return json_string(ascii);
+}
+
 static void send_error(struct reply *r, unsigned status, const char *code,
 		       const char *message, json_t *index)
 {
-	json_t *text = json_string(message);
+	json_t *text = sentence(message);
 
-	/* A sentence that repeats bytes which are not UTF-8. */
-	if (!text)
-		text = json_string("The request is at fault; the description "
-				   "of it is not text.");
 	reply_json(r, status,
 		   index ? json_pack("{s:{s:s,s:o,s:o}}", "error", "code", code,
 				     "message", text, "index", index)

@@ -15,6 +15,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define REPLY_ALLOW_MAX 32
 #define REPLY_BODY_MAX (4u << 20) /* bytes of one answer */
 
 struct admin_request {
@@ -28,7 +29,7 @@ struct admin_request {
 struct reply {
 	unsigned status;
 	const char *content_type;
-	const char *allow; /* methods, with a 405; static text */
+	char allow[REPLY_ALLOW_MAX]; /* methods, with a 405; "" = none */
 	struct buf body;
 };
 

@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: MIT */
+#include "control/api.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "control/admin_http.h"
+#include "control/api_call.h"
+
+#include <errno.h>
+#include <llhttp.h>
+#include <stdarg.h>
+#include <string.h>
+
+/*
+ * A call goes through: target -> path and query, decoded -> route -> body ->
+ * handler. Everything that fits every handler is refused on the way.
+ */
+enum query_flags {
+	QUERY_NONE = 0,
+	QUERY_PAGE = 1, /* after, limit */
+	QUERY_ORG = 2,
+};
+
+enum body_rule { BODY_NONE, BODY_OPTIONAL, BODY_REQUIRED };
+
+struct route {
+	uint8_t method;
+	const char *path; /* at most one part in braces */
+	void (*handle)(struct call *c);
+	unsigned query;
+	enum body_rule body;
+};
+
+static const struct route routes[] = {
+	{HTTP_GET, "/livez", api_livez, QUERY_NONE, BODY_NONE},
+	{HTTP_GET, "/readyz", api_readyz, QUERY_NONE, BODY_NONE},
+	{HTTP_GET, "/healthz", api_readyz, QUERY_NONE, BODY_NONE},
+	{HTTP_GET, "/metrics", api_metrics, QUERY_NONE, BODY_NONE},
+	{HTTP_GET, "/v1/status", api_status, QUERY_NONE, BODY_NONE},
+	{HTTP_GET, "/v1/usage", api_usage, QUERY_PAGE | QUERY_ORG, BODY_NONE},
+	{HTTP_POST, "/v1/snapshot", api_snapshot, QUERY_NONE, BODY_OPTIONAL},
+	{HTTP_POST, "/v1/backup", api_backup, QUERY_NONE, BODY_REQUIRED},
+	{HTTP_POST, "/v1/orgs", api_org_create, QUERY_NONE, BODY_REQUIRED},
+	{HTTP_GET, "/v1/orgs", api_org_list, QUERY_PAGE, BODY_NONE},
+	{HTTP_GET, "/v1/orgs/{org}", api_org_show, QUERY_NONE, BODY_NONE},
+	{HTTP_PATCH, "/v1/orgs/{org}", api_org_change, QUERY_NONE,
+	 BODY_REQUIRED},
+	{HTTP_POST, "/v1/orgs/{org}/suspend", api_org_suspend, QUERY_NONE,
+	 BODY_OPTIONAL},
+	{HTTP_POST, "/v1/orgs/{org}/resume", api_org_resume, QUERY_NONE,
+	 BODY_OPTIONAL},
+	{HTTP_POST, "/v1/orgs/{org}/projects", api_project_create, QUERY_NONE,
+	 BODY_REQUIRED},
+	{HTTP_GET, "/v1/orgs/{org}/projects", api_project_list, QUERY_PAGE,
+	 BODY_NONE},
+	{HTTP_POST, "/v1/orgs/{org}/keys", api_key_create, QUERY_NONE,
+	 BODY_OPTIONAL},
+	{HTTP_GET, "/v1/orgs/{org}/keys", api_key_list, QUERY_PAGE, BODY_NONE},
+	{HTTP_POST, "/v1/orgs/{org}/keys/import", api_key_import, QUERY_NONE,
+	 BODY_REQUIRED},
+	{HTTP_GET, "/v1/keys", api_key_list_all, QUERY_PAGE, BODY_NONE},
+	{HTTP_GET, "/v1/keys/{key}", api_key_show, QUERY_NONE, BODY_NONE},
+	{HTTP_POST, "/v1/keys/{key}/revoke", api_key_revoke, QUERY_NONE,
+	 BODY_OPTIONAL},
+	{HTTP_POST, "/v1/keys/{key}/rotate", api_key_rotate, QUERY_NONE,
+	 BODY_OPTIONAL},
+};
+#define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
+
+bool api_route(size_t number, struct api_route_name *ret_name)
+{
+	if (number >= ROUTE_COUNT)
+		return false;
+	ret_name->method = llhttp_method_name(routes[number].method);
+	ret_name->path = routes[number].path;
+	return true;
+}
+
+void call_invalid(struct call *c, const char *fmt, ...)
+{
+	char message[INPUT_PROBLEM_MAX];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(message, sizeof(message), fmt, ap);
+	va_end(ap);
+	reply_error(c->reply, 400, "invalid_request", "%s", message);
+}
+
+bool call_input(struct call *c, const struct input *inputs, size_t count)
+{
+	char problem[INPUT_PROBLEM_MAX];
+
+	if (input_read(c->body, inputs, count, problem))
+		return true;
+	call_invalid(c, "%s", problem);
+	return false;
+}
+
+unsigned call_outcome(int r, const char **ret_code)
+{
+	switch (r) {
+	case REGISTRY_EXISTS:
+	case REGISTRY_REVOKED:
+		*ret_code = "conflict";
+		return 409;
+	case REGISTRY_ABSENT:
+		*ret_code = "not_found";
+		return 404;
+	case REGISTRY_FULL:
+	case -ENOSPC:
+		*ret_code = "capacity";
+		return 507;
+	case REGISTRY_INVALID:
+		*ret_code = "invalid_request";
+		return 400;
+	default:
+		*ret_code = "internal";
+		return 500;
+	}
+}
+
+static void log_failure(int r, const char *text)
+{
+	char quoted[512];
+
+	log_event(LOG_LEVEL_ERROR, "admin_failed", "errno=%d error=%s", -r,
+		  log_quote(text, quoted, sizeof(quoted)));
+}
+
+void call_registry_failed(struct call *c, int r, const char *what)
+{
+	const char *text = registry_error(c->control->registry);
+	const char *code;
+	unsigned status = call_outcome(r, &code);
+
+	if (r < 0)
+		log_failure(r, text && text[0] ? text : strerror(-r));
+	if (r == REGISTRY_EXISTS)
+		reply_error(c->reply, status, code, "This %s is taken already.",
+			    what);
+	else if (r == REGISTRY_ABSENT)
+		reply_error(c->reply, status, code, "There is no such %s.",
+			    what);
+	else if (r == REGISTRY_REVOKED)
+		reply_error(c->reply, status, code,
+			    "The %s is revoked or expired.", what);
+	else
+		reply_error(c->reply, status, code, "%s",
+			    text && text[0] ? text
+			    : r < 0         ? strerror(-r)
+					    : "The request cannot be met.");
+}
+
+void call_records_failed(struct call *c, int r)
+{
+	const char *text =
+		records_error(registry_records(c->control->registry));
+
+	log_failure(r, text);
+	reply_error(c->reply, 500, "internal", "The database failed: %s",
+		    text && text[0] ? text : strerror(-r));
+}
+
+bool call_find_org(struct call *c, const char *text, struct org_record *ret_org)
+{
+	int r = records_org_find(registry_records(c->control->registry), text,
+				 ret_org);
+
+	if (r == 0)
+		return true;
+	if (r < 0)
+		call_records_failed(c, r);
+	else
+		reply_error(c->reply, 404, "not_found",
+			    "There is no organization with this id or name.");
+	return false;
+}
+
+bool call_find_key(struct call *c, const char *text, struct key_record *ret_key)
+{
+	int r = records_key_find(registry_records(c->control->registry), text,
+				 ret_key);
+
+	if (r == 0)
+		return true;
+	if (r < 0)
+		call_records_failed(c, r);
+	else
+		reply_error(c->reply, 404, "not_found",
+			    "There is no key with this id.");
+	return false;
+}
+
+static int nibble(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* Percent-decodes in place. False: malformed, or a zero byte. */
+static bool decode(char *text)
+{
+	char *out = text;
+
+	for (; *text; text++) {
+		int high;
+		int low;
+
+		if (*text != '%') {
+			*out++ = *text;
+			continue;
+		}
+		high = nibble(text[1]);
+		low = high < 0 ? -1 : nibble(text[2]);
+		if (low < 0 || high * 16 + low == 0)
+			return false;
+		*out++ = (char)(high * 16 + low);
+		text += 2;
+	}
+	*out = '\0';
+	return true;
+}
+
+/* Does `path` (not yet decoded) have the pattern's form? The part in braces
+ * is [*ret_at, *ret_at + *ret_len). */
+static bool matches(const char *pattern, const char *path, const char **ret_at,
+		    size_t *ret_len)
+{
+	while (*pattern) {
+		if (*pattern != '{') {
+			if (*pattern++ != *path++)
+				return false;
+			continue;
+		}
+		*ret_at = path;
+		*ret_len = strcspn(path, "/");
+		if (*ret_len == 0)
+			return false;
+		path += *ret_len;
+		pattern = strchr(pattern, '}') + 1;
+	}
+	return *path == '\0';
+}
+
+/* The route, or NULL after an answer; copies the part in braces out. */
+static const struct route *find_route(struct call *c, const char *path,
+				      char subject[static ADMIN_TARGET_MAX + 1])
+{
+	uint8_t method =
+		c->request->method == HTTP_HEAD ? HTTP_GET : c->request->method;
+	char *allow = c->reply->allow;
+	size_t allow_len = 0;
+
+	for (size_t i = 0; i < ROUTE_COUNT; i++) {
+		const struct route *r = &routes[i];
+		const char *at = NULL;
+		size_t len = 0;
+
+		if (!matches(r->path, path, &at, &len))
+			continue;
+		if (r->method == method) {
+			if (at)
+				memcpy(subject, at, len);
+			subject[len] = '\0';
+			allow[0] = '\0';
+			return r;
+		}
+		allow_len += (size_t)snprintf(
+			allow + allow_len, REPLY_ALLOW_MAX - allow_len, "%s%s",
+			allow_len ? ", " : "", llhttp_method_name(r->method));
+	}
+	if (allow_len)
+		reply_error(c->reply, 405, "method_not_allowed",
+			    "This path takes %s.", allow);
+	else
+		reply_error(c->reply, 404, "not_found",
+			    "There is no such path in the admin API.");
+	return NULL;
+}
+
+static bool page_size(struct call *c, const char *text)
+{
+	uint32_t v = 0;
+
+	for (; *text >= '0' && *text <= '9' && v <= API_PAGE_MAX; text++)
+		v = v * 10 + (uint32_t)(*text - '0');
+	if (*text || v < 1 || v > API_PAGE_MAX) {
+		call_invalid(c,
+			     "Parameter \"limit\": expected a whole number, "
+			     "1..%d",
+			     API_PAGE_MAX);
+		return false;
+	}
+	c->limit = v;
+	return true;
+}
+
+static bool set_parameter(struct call *c, unsigned allowed, const char *name,
+			  const char *value)
+{
+	if ((allowed & QUERY_PAGE) && strcmp(name, "after") == 0 && !c->after) {
+		c->after = value;
+	} else if ((allowed & QUERY_PAGE) && strcmp(name, "limit") == 0 &&
+		   c->limit == 0) {
+		return page_size(c, value);
+	} else if ((allowed & QUERY_ORG) && strcmp(name, "org") == 0 &&
+		   !c->org) {
+		c->org = value;
+	} else {
+		call_invalid(c,
+			     "Parameter \"%.60s\": unknown here, or given "
+			     "twice",
+			     name);
+		return false;
+	}
+	return true;
+}
+
+/* "a=1&b=2", cut up and decoded in place. */
+static bool read_query(struct call *c, unsigned allowed, char *query)
+{
+	char *rest = query;
+	char *pair;
+
+	while ((pair = strsep(&rest, "&")) != NULL) {
+		char *value = strchr(pair, '=');
+
+		if (*pair == '\0')
+			continue;
+		if (!value) {
+			call_invalid(c, "Parameter \"%.60s\": without a value",
+				     pair);
+			return false;
+		}
+		*value++ = '\0';
+		if (!decode(pair) || !decode(value)) {
+			call_invalid(c, "The query is not percent-encoded");
+			return false;
+		}
+		if (!set_parameter(c, allowed, pair, value))
+			return false;
+	}
+	if (c->limit == 0)
+		c->limit = API_PAGE_STANDARD;
+	return true;
+}
+
+/* The library's own sentence would repeat bytes of the body. */
+static const char *json_problem(const json_error_t *e)
+{
+	switch (json_error_code(e)) {
+	case json_error_duplicate_key:
+		return "a member is given twice";
+	case json_error_invalid_utf8:
+		return "not UTF-8";
+	case json_error_premature_end_of_input:
+		return "it ends too early";
+	case json_error_end_of_input_expected:
+		return "something follows the object";
+	case json_error_stack_overflow:
+		return "nested too deeply";
+	case json_error_numeric_overflow:
+		return "a number is too large";
+	case json_error_out_of_memory:
+		return "out of memory";
+	default:
+		return "syntax";
+	}
+}
+
+static bool read_body(struct call *c, enum body_rule rule)
+{
+	const struct admin_request *q = c->request;
+	json_error_t error;
+
+	if (q->body_len == 0) {
+		if (rule == BODY_REQUIRED)
+			call_invalid(c, "A JSON object is expected as body");
+		return rule != BODY_REQUIRED;
+	}
+	if (rule == BODY_NONE) {
+		call_invalid(c, "This request takes no body");
+		return false;
+	}
+	c->body = json_loadb(q->body, q->body_len, JSON_REJECT_DUPLICATES,
+			     &error);
+	if (!c->body) {
+		call_invalid(c,
+			     "The body is not a JSON object (line %d, "
+			     "column %d): %s",
+			     error.line, error.column, json_problem(&error));
+		return false;
+	}
+	if (!json_is_object(c->body)) {
+		call_invalid(c, "The body is JSON, but not an object");
+		return false;
+	}
+	return true;
+}
+
+static void dispatch(struct call *c)
+{
+	char target[ADMIN_TARGET_MAX + 1];
+	char subject[ADMIN_TARGET_MAX + 1];
+	const struct route *route;
+	char *query;
+
+	if (strlen(c->request->target) > ADMIN_TARGET_MAX) {
+		call_invalid(c, "The path is too long");
+		return;
+	}
+	strcpy(target, c->request->target);
+	query = strchr(target, '?');
+	if (query)
+		*query++ = '\0';
+	route = find_route(c, target, subject);
+	if (!route)
+		return;
+	if (!decode(subject)) {
+		call_invalid(c, "The path is not percent-encoded");
+		return;
+	}
+	c->subject = subject;
+	if (!read_query(c, route->query,
+			query ? query : target + strlen(target)))
+		return;
+	if (read_body(c, route->body))
+		route->handle(c);
+	json_decref(c->body);
+	c->subject = NULL;
+}
+
+static void log_change(const struct call *c)
+{
+	char quoted[512];
+
+	log_event(LOG_LEVEL_INFO, "admin",
+		  "method=%s target=%s status=%u uid=%u",
+		  llhttp_method_name(c->request->method),
+		  log_quote(c->request->target, quoted, sizeof(quoted)),
+		  c->reply->status, c->request->uid);
+}
+
+void api_handle(void *control, const struct admin_request *request,
+		struct reply *reply)
+{
+	struct call c = {
+		.control = control,
+		.request = request,
+		.reply = reply,
+		.now_ms = (int64_t)clock_wall_ms(),
+	};
+
+	dispatch(&c);
+	if (request->method != HTTP_GET && request->method != HTTP_HEAD)
+		log_change(&c);
+}

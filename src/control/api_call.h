@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_CONTROL_API_CALL_H
+#define STILE_CONTROL_API_CALL_H
+
+/*
+ * control/api_call - one call of the admin API on its way through a handler.
+ * For api*.c only. A handler answers exactly once, through the functions
+ * below or reply_json().
+ */
+#include "control/api.h"
+#include "control/api_input.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct call {
+	struct control *control;
+	const struct admin_request *request;
+	struct reply *reply;
+	int64_t now_ms;          /* wall clock */
+	const char *subject;     /* {org} or {key} of the path, decoded */
+	json_t *body;            /* an object, or NULL without a body */
+	const char *after, *org; /* query parameters, or NULL */
+	uint32_t limit;          /* page size */
+};
+
+/* Handlers, by the file they are in. */
+void api_org_create(struct call *c);
+void api_org_list(struct call *c);
+void api_org_show(struct call *c);
+void api_org_change(struct call *c);
+void api_org_suspend(struct call *c);
+void api_org_resume(struct call *c);
+void api_project_create(struct call *c);
+void api_project_list(struct call *c);
+
+void api_key_create(struct call *c);
+void api_key_list(struct call *c);
+void api_key_list_all(struct call *c);
+void api_key_show(struct call *c);
+void api_key_import(struct call *c);
+void api_key_revoke(struct call *c);
+void api_key_rotate(struct call *c);
+
+void api_usage(struct call *c);
+void api_status(struct call *c);
+void api_snapshot(struct call *c);
+void api_backup(struct call *c);
+void api_livez(struct call *c);
+void api_readyz(struct call *c);
+void api_metrics(struct call *c);
+
+/* Reads the body's members; false when that has been answered with a 400. */
+bool call_input(struct call *c, const struct input *inputs, size_t count);
+
+/* 400 with this sentence. */
+void call_invalid(struct call *c, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* The answer to a failure: `r` from the registry (positive outcome or errno)
+ * or from the records (negative errno only). */
+void call_registry_failed(struct call *c, int r, const char *what);
+void call_records_failed(struct call *c, int r);
+/* Status and code of a registry failure. */
+unsigned call_outcome(int r, const char **ret_code);
+
+/* The organization named by `text` (id or name); false when answered. */
+bool call_find_org(struct call *c, const char *text,
+		   struct org_record *ret_org);
+/* The key with id `text`; false when answered. */
+bool call_find_key(struct call *c, const char *text,
+		   struct key_record *ret_key);
+
+/* Records as JSON; NULL when memory is short. */
+json_t *show_org(struct call *c, const struct org_record *org);
+json_t *show_org_usage(struct call *c, const struct org_record *org);
+json_t *show_project(const struct project_record *project, struct id org);
+
+/* Ids of the slots that were looked up last: lists ask for the same ones
+ * again and again. */
+struct show_names {
+	uint32_t org_slot, project_slot;
+	struct id org, project;
+};
+json_t *show_key(struct call *c, struct show_names *names,
+		 const struct key_record *key);
+json_t *show_key_usage(struct call *c, struct show_names *names,
+		       const struct key_record *key);
+json_t *show_id(struct id id);      /* null when none */
+json_t *show_time(int64_t wall_ms); /* null when 0 */
+
+/*
+ * A page of keys: at most c->limit behind c->after, of organization `org`
+ * (slot, 0 = all), each shown by `show` into `array`; *ret_next is the id to
+ * go on with, or null. False when that has been answered.
+ */
+bool call_key_page(struct call *c, uint32_t org,
+		   json_t *(*show)(struct call *c, struct show_names *names,
+				   const struct key_record *key),
+		   json_t **ret_array, json_t **ret_next);
+bool call_org_page(struct call *c,
+		   json_t *(*show)(struct call *c,
+				   const struct org_record *org),
+		   json_t **ret_array, json_t **ret_next);
+
+#endif
