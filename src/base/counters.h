@@ -48,6 +48,7 @@
 
 struct counters {
 	_Atomic(uint64_t) verdicts[REASON_COUNT]; /* by enum reason */
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a name being declared */
 #define X(field, metric, help) _Atomic(uint64_t) field;
 	COUNTERS(X)
 #undef X

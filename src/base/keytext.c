@@ -145,7 +145,7 @@ static bool random_digits(char *out, size_t count,
 
 bool keytext_random_id(struct id *ret_id)
 {
-	struct id id;
+	struct id id = {0};
 
 	/* A name and no secret: the public generator. */
 	if (!random_digits(id.c, ID_LEN, RAND_bytes))

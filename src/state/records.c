@@ -392,7 +392,7 @@ int records_org_insert(struct records *r, struct org_record *rec,
 		       uint32_t max_slot)
 {
 	sqlite3_stmt *st;
-	uint32_t slot;
+	uint32_t slot = 0;
 	int rc;
 
 	rc = next_slot(r, STMT_ORG_TOP, max_slot, ARENA_ORGS_MAX, &slot);
@@ -416,7 +416,7 @@ int records_project_insert(struct records *r, struct project_record *rec,
 			   uint32_t max_slot)
 {
 	sqlite3_stmt *st;
-	uint32_t slot;
+	uint32_t slot = 0;
 	int rc;
 
 	rc = next_slot(r, STMT_PROJECT_TOP, max_slot, ARENA_PROJECTS_MAX,
@@ -439,7 +439,7 @@ int records_key_insert(struct records *r, struct key_record *rec,
 		       uint32_t max_slot)
 {
 	sqlite3_stmt *st;
-	uint32_t slot;
+	uint32_t slot = 0;
 	int rc;
 
 	rc = next_slot(r, STMT_KEY_TOP, max_slot, ARENA_KEYS_MAX, &slot);

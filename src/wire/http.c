@@ -160,7 +160,7 @@ static bool key_is_visible(const struct http_parser *p)
 static void refuse(struct check *c, enum reason reason, enum detail detail)
 {
 	c->credential = CREDENTIAL_NONE;
-	c->reason = reason;
+	c->reason = (uint8_t)reason;
 	c->detail = (uint8_t)detail;
 }
 

@@ -78,7 +78,7 @@ static void put_status_line(struct writer *w, unsigned int status)
 		PUT(w, "HTTP/1.1 503 Service Unavailable\r\n");
 		return;
 	default:
-		check(!"a status without a status line");
+		check(false && "a status without a status line");
 	}
 }
 

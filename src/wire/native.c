@@ -91,8 +91,8 @@ static bool refuse(struct check *c, enum reason reason, enum detail detail,
 		   bool go_on)
 {
 	c->credential = CREDENTIAL_NONE;
-	c->reason = reason;
-	c->detail = detail;
+	c->reason = (uint8_t)reason;
+	c->detail = (uint8_t)detail;
 	return go_on;
 }
 

@@ -45,7 +45,7 @@ static const char *reply_to(const char *request, const struct http_options *opt,
 static struct verdict known(enum reason reason)
 {
 	return (struct verdict){
-		.reason = reason,
+		.reason = (uint8_t)reason,
 		.limit = 100,
 		.remaining = reason == REASON_ALLOW ? 95 : 0,
 		.window_ms = 60000,
@@ -60,7 +60,8 @@ static struct verdict known(enum reason reason)
 
 static struct verdict unknown(enum reason reason, enum detail detail)
 {
-	return (struct verdict){.reason = reason, .detail = detail};
+	return (struct verdict){.reason = (uint8_t)reason,
+				.detail = (uint8_t)detail};
 }
 
 static void expect(const char *request, struct verdict v, const char *want)
@@ -358,8 +359,8 @@ Test(http_reply, the_longest_fits)
 	static const char *const requests[] = {
 		"GET /v1/check HTTP/1.1\r\nConnection: close\r\n\r\n",
 		"GET /v1/check/nginx HTTP/1.1\r\nConnection: close\r\n\r\n",
-		"GET /v1/check/nginx HTTP/1.0\r\n"
-		"Connection: keep-alive\r\n\r\n"};
+		("GET /v1/check/nginx HTTP/1.0\r\n"
+		 "Connection: keep-alive\r\n\r\n")};
 	char realm[2 * HTTP_REALM_MAX];
 	struct http_options opt = {.realm = realm};
 	size_t longest = 0;

@@ -812,8 +812,8 @@ Test(http_broken, not_http_1)
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 		"\x16\x03\x01\x02",
 		"GET v1/check HTTP/1.1\r\n\r\n",
-		"GET /v1/ch\x01"
-		"eck HTTP/1.1\r\n\r\n",
+		("GET /v1/ch\x01"
+		 "eck HTTP/1.1\r\n\r\n"),
 		"GET /v1/check HTTP/1.1\r\nno colon\r\n\r\n",
 		"GET /v1/check HTTP/1.1\r\n: no name\r\n\r\n",
 	};
