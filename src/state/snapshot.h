@@ -6,15 +6,20 @@
  * state/snapshot - the counters on disk, for the case that the arena is lost
  * (reboot, power loss).
  *
- * File       state/counters.snap: versioned header, organizations, keys,
- *            XXH3-128 over everything before it (docs/snapshot-format.md).
- *            Written as a temporary file, fsync, rename, fsync of the
- *            directory.
+ * File       DIR/counters.snap, mode 0600: versioned header, organizations,
+ *            keys, XXH3-128 over everything (docs/snapshot-format.md). Written
+ *            as a temporary file, fsync, rename, fsync of the directory.
  * Threads    snapshot_write() runs on the snapshot thread (or on the control
- *            thread after the workers have ended); it never blocks a worker.
- *            snapshot_read() runs before workers exist.
- * Ages       a stamp is kept as its age at the instant of the snapshot; after
- *            a reboot it is that age plus CLOCK_BOOTTIME.
+ *            thread after the workers have ended), one at a time; it never
+ *            blocks a worker. snapshot_read() runs before workers exist.
+ * Exactness  each organization is saved at one instant, its window and its
+ *            total agree. Different organizations, and a key and its
+ *            organization, are saved at different instants unless `clean`.
+ * Ages       a stamp is kept as its age when its organization was saved. In
+ *            the same boot that is exact; after a reboot it is that age plus
+ *            CLOCK_BOOTTIME, so the time between the snapshot and the boot
+ *            does not count: never too old, so never allowed too early.
+ * Memory     1.2 MB while it runs, whatever the size of the file.
  */
 #include "gate/layout.h"
 
@@ -22,14 +27,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct arena;
+struct epoch_reader;
+
+#define SNAPSHOT_FILE "counters.snap"
+#define SNAPSHOT_TEMP "counters.snap.tmp"
+#define SNAPSHOT_REFUSED "counters.snap.refused-" /* and a number from 1 */
+#define SNAPSHOT_REFUSED_MAX 16 /* files set aside; then writing fails */
 
 struct snapshot_info {
 	uint64_t bytes;
 	uint64_t duration_ms;
 	int64_t wall_ms; /* when it was taken */
+	/* written, or restored */
 	uint32_t orgs, keys;
-	bool clean; /* taken after the workers had ended */
+	uint32_t skipped;   /* read: entries whose slot has another owner now */
+	uint32_t set_aside; /* write: number of the refused file, 0 = none */
+	bool clean;         /* taken after the workers had ended */
+	bool same_boot;     /* read: taken since this machine booted */
 };
 
 enum snapshot_outcome {
@@ -37,21 +51,33 @@ enum snapshot_outcome {
 };
 
 /*
- * `org_slots` and `key_slots` are one above the highest slot in use. Slots
- * that are free are skipped. On failure: negative errno, a sentence in
- * `err`, the temporary file removed, the old snapshot untouched.
+ * `org_slots` and `key_slots` are one above the highest slot that had been set
+ * up when the control thread told them to this thread. `reader` is this
+ * thread's, entered for one organization at a time; NULL when nobody changes
+ * rings any more. Slots that are free or were never used are left out.
+ *
+ * A file that snapshot_read() would refuse is not overwritten but renamed to
+ * SNAPSHOT_REFUSED and a number; then info->set_aside is that number and `err`
+ * says why it was refused.
+ *
+ * On failure: negative errno, a sentence in `err`, no temporary file, the old
+ * snapshot as it was. (If only the last step fails, the fsync of the
+ * directory, the new one is there already and is complete.)
  */
-int snapshot_write(struct arena *a, const char *dir, uint32_t org_slots,
-		   uint32_t key_slots, bool clean,
-		   struct snapshot_info *ret_info, char *err, size_t err_len);
+int snapshot_write(struct arena *a, struct epoch_reader *reader,
+		   const char *dir, uint32_t org_slots, uint32_t key_slots,
+		   bool clean, struct snapshot_info *ret_info, char *err,
+		   size_t err_len);
 
 /*
  * Puts a snapshot into an arena whose organizations and keys have been set up
- * from the records (ids, rules, rings), before workers run. Entries whose
- * slot is free or now has another id are skipped. Damaged, foreign or newer
- * file: -EBADMSG / -EINVAL / -EPROTONOSUPPORT, a sentence in `err`, the file
- * left alone and nothing restored (it is verified whole before anything is
- * applied).
+ * from the records (ids, rules, rings, slot counts in the header), before
+ * workers run. Entries whose slot is free or has another id are skipped.
+ *
+ * The file is verified whole before anything is applied. Damaged, foreign or
+ * newer: -EBADMSG / -EINVAL / -EPROTONOSUPPORT, a sentence in `err`, the file
+ * left alone and nothing restored. Another negative errno: it cannot be read;
+ * what was applied by then is right but not all.
  */
 int snapshot_read(struct arena *a, const char *dir,
 		  struct snapshot_info *ret_info, char *err, size_t err_len);
