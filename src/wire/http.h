@@ -115,6 +115,9 @@ size_t http_encode(const struct http_parser *p, const struct http_options *opt,
 size_t http_encode_probe(const struct http_parser *p, bool ready,
 			 uint8_t out[static HTTP_REPLY_MAX]);
 
+/* The 503 for a connection that cannot be taken, before any request. */
+const char *http_full_reply(size_t *ret_len);
+
 /* Wipes what the answered request left behind and makes ready for the next. */
 void http_reply_done(struct http_parser *p);
 

@@ -284,3 +284,18 @@ size_t http_encode_probe(const struct http_parser *p, bool ready,
 		put_text(&w, body);
 	return (size_t)(w.at - out);
 }
+
+#define FULL_BODY "{\"success\":false,\"error\":\"Too many connections\"}"
+static const char full_reply[] = "HTTP/1.1 503 Service Unavailable\r\n"
+				 "Content-Type: application/json\r\n"
+				 "Content-Length: 48\r\n"
+				 "Cache-Control: no-store\r\n"
+				 "Retry-After: 1\r\n"
+				 "Connection: close\r\n\r\n" FULL_BODY;
+static_assert(sizeof(FULL_BODY) - 1 == 48, "Content-Length");
+
+const char *http_full_reply(size_t *ret_len)
+{
+	*ret_len = sizeof(full_reply) - 1;
+	return full_reply;
+}

@@ -1,0 +1,427 @@
+/* SPDX-License-Identifier: MIT */
+#include "io/conn.h"
+
+#include "base/check.h"
+#include "base/counters.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+int conns_init(struct conns *cs, struct ring *ring, uint32_t count,
+	       uint32_t send_chunks, uint64_t output_max,
+	       struct counters *counters)
+{
+	uint32_t i;
+
+	*cs = (struct conns){.ring = ring,
+			     .counters = counters,
+			     .count = count,
+			     .free = CONN_NONE,
+			     .output_max = output_max};
+	cs->conns = calloc(count, sizeof(*cs->conns));
+	cs->listed = calloc(count, sizeof(*cs->listed));
+	cs->silent = calloc(count, sizeof(*cs->silent));
+	if (cs->conns == NULL || cs->listed == NULL || cs->silent == NULL ||
+	    chunks_init(&cs->chunks, send_chunks) < 0) {
+		free(cs->conns);
+		free(cs->listed);
+		free(cs->silent);
+		return -ENOMEM;
+	}
+	for (i = count; i > 0; i--) {
+		cs->conns[i - 1].next_free = cs->free;
+		cs->free = i - 1;
+	}
+	return 0;
+}
+
+void conns_deinit(struct conns *cs)
+{
+	chunks_deinit(&cs->chunks);
+	free(cs->conns);
+	free(cs->listed);
+	free(cs->silent);
+}
+
+/* PAIRS: nothing, here and in release(). A number for balance and for limits;
+ * one thread adds (so a limit is never exceeded), one subtracts; it guards no
+ * other memory. */
+void conns_expect(struct conns *cs, uint32_t kind)
+{
+	atomic_fetch_add_explicit(&cs->load[kind], 1, memory_order_relaxed);
+}
+
+uint32_t conns_load(const struct conns *cs, uint32_t kind)
+{
+	return atomic_load_explicit(&cs->load[kind], memory_order_relaxed);
+}
+
+static void list(struct conns *cs, uint32_t idx)
+{
+	struct conn *c = conn_at(cs, idx);
+
+	if (c->flags & CONN_LISTED)
+		return;
+	c->flags |= CONN_LISTED;
+	cs->listed[cs->listed_count++] = idx;
+}
+
+static void arm_recv(struct conns *cs, uint32_t idx)
+{
+	struct conn *c = conn_at(cs, idx);
+	struct io_uring_sqe *sqe = ring_sqe(cs->ring);
+
+	io_uring_prep_recv_multishot(sqe, c->fd, NULL, 0, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = RECV_GROUP;
+	sqe->user_data = ring_tag(OP_RECV, c->gen, idx);
+	c->flags |= CONN_RECV;
+	c->flags &= ~(unsigned)CONN_REARM;
+}
+
+/* Success says nothing and failure changes nothing: for shutdown, close and
+ * cancel, whose effects arrive by other completions. */
+static void quiet(struct io_uring_sqe *sqe)
+{
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	sqe->user_data = ring_tag(OP_QUIET, 0, 0);
+}
+
+static void shut(struct conns *cs, struct conn *c, int how)
+{
+	struct io_uring_sqe *sqe = ring_sqe(cs->ring);
+
+	io_uring_prep_shutdown(sqe, c->fd, how);
+	quiet(sqe);
+}
+
+uint32_t conn_open(struct conns *cs, int fd, uint32_t kind)
+{
+	uint32_t idx = cs->free;
+	struct conn *c;
+
+	if (idx == CONN_NONE)
+		return idx;
+	c = conn_at(cs, idx);
+	cs->free = c->next_free;
+	cs->open++;
+	*c = (struct conn){.fd = fd,
+			   .gen = c->gen + 1,
+			   .flags = CONN_OPEN,
+			   .kind = kind,
+			   .first = CHUNK_NONE,
+			   .last = CHUNK_NONE};
+	arm_recv(cs, idx);
+	list(cs, idx);
+	counter_add(&cs->counters->connections, 1);
+	return idx;
+}
+
+struct conn *conn_of(struct conns *cs, uint64_t tag)
+{
+	uint32_t idx = TAG_IDX(tag);
+	struct conn *c;
+
+	if (idx >= cs->count)
+		return NULL;
+	c = conn_at(cs, idx);
+	if ((c->flags & CONN_OPEN) == 0 || (c->gen & 0xffffffu) != TAG_GEN(tag))
+		return NULL;
+	return c;
+}
+
+/* ---- output ---- */
+
+static void drop_first(struct conns *cs, struct conn *c)
+{
+	struct chunk *k = &cs->chunks.chunks[c->first];
+	uint32_t next = k->next;
+
+	c->queued -= k->len - k->sent;
+	chunks_give(&cs->chunks, c->first);
+	c->first = next;
+	if (next == CHUNK_NONE)
+		c->last = CHUNK_NONE;
+}
+
+uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len)
+{
+	struct conn *c = conn_at(cs, idx);
+	struct chunk *k;
+	uint32_t new;
+
+	check_hot(len <= CHUNK_BYTES);
+	if (c->last != CHUNK_NONE) {
+		k = &cs->chunks.chunks[c->last];
+		if (CHUNK_BYTES - k->len >= len)
+			return chunk_bytes(&cs->chunks, c->last) + k->len;
+	}
+	new = chunks_take(&cs->chunks);
+	if (unlikely(new == CHUNK_NONE)) {
+		counter_add(&cs->counters->output_overflows, 1);
+		conn_abort(cs, idx);
+		return NULL;
+	}
+	if (c->last == CHUNK_NONE)
+		c->first = new;
+	else
+		cs->chunks.chunks[c->last].next = new;
+	c->last = new;
+	return chunk_bytes(&cs->chunks, new);
+}
+
+void conn_wrote(struct conns *cs, uint32_t idx, uint32_t len)
+{
+	struct conn *c = conn_at(cs, idx);
+
+	cs->chunks.chunks[c->last].len += len;
+	c->queued += len;
+	list(cs, idx);
+}
+
+/*
+ * Hands the first chunk's unsent bytes to the kernel. Normally the socket
+ * takes them at once: then MSG_DONTWAIT, and no completion on success if
+ * nothing waits behind it (one enter per sweep instead of two). `wait`: the
+ * socket was full; the kernel sends when there is room and tells us.
+ */
+static void send_first(struct conns *cs, uint32_t idx, bool wait)
+{
+	struct conn *c = conn_at(cs, idx);
+	struct chunk *k = &cs->chunks.chunks[c->first];
+	struct io_uring_sqe *sqe = ring_sqe(cs->ring);
+	int flags = MSG_NOSIGNAL | MSG_WAITALL | (wait ? 0 : MSG_DONTWAIT);
+
+	c->inflight = k->len - k->sent;
+	c->flags |= CONN_SENDING;
+	io_uring_prep_send(sqe, c->fd,
+			   chunk_bytes(&cs->chunks, c->first) + k->sent,
+			   c->inflight, flags);
+	sqe->user_data = ring_tag(OP_SEND, c->gen, idx);
+	if (!wait && k->next == CHUNK_NONE &&
+	    (c->flags & (CONN_EOF | CONN_FINISH)) == 0) {
+		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+		c->flags |= CONN_SILENT;
+		cs->silent[cs->silent_count++] = idx;
+	}
+}
+
+static void advance(struct conns *cs, struct conn *c, uint32_t bytes)
+{
+	struct chunk *k = &cs->chunks.chunks[c->first];
+
+	k->sent += bytes;
+	c->queued -= bytes;
+	c->inflight = 0;
+	c->flags &= ~(unsigned)(CONN_SENDING | CONN_SILENT);
+	counter_add(&cs->counters->sent_bytes, bytes);
+	if (k->sent == k->len)
+		drop_first(cs, c);
+}
+
+void conn_sent(struct conns *cs, uint32_t idx, int res)
+{
+	struct conn *c = conn_at(cs, idx);
+	uint32_t asked = c->inflight;
+
+	if (res > 0)
+		advance(cs, c, (uint32_t)res);
+	c->inflight = 0;
+	c->flags &= ~(unsigned)(CONN_SENDING | CONN_SILENT);
+	list(cs, idx);
+	if (res < 0 && res != -EAGAIN && res != -EINTR && res != -ENOBUFS) {
+		conn_abort(cs, idx); /* the peer is gone */
+		return;
+	}
+	if (res < 0 || (uint32_t)res < asked) {
+		counter_add(&cs->counters->sends_parked, 1);
+		if ((c->flags & CONN_ABORT) == 0)
+			send_first(cs, idx, true);
+	}
+}
+
+void conns_confirm(struct conns *cs)
+{
+	uint32_t i;
+
+	for (i = 0; i < cs->silent_count; i++) {
+		struct conn *c = conn_at(cs, cs->silent[i]);
+
+		if ((c->flags & CONN_SILENT) == 0)
+			continue; /* it spoke, and conn_sent() has dealt with it */
+		advance(cs, c, c->inflight);
+		if (c->flags & (CONN_EOF | CONN_FINISH | CONN_ABORT))
+			list(cs, cs->silent[i]);
+	}
+	cs->silent_count = 0;
+}
+
+/* ---- input ---- */
+
+int conn_received(struct conns *cs, uint32_t idx, int res, uint32_t cqe_flags)
+{
+	struct conn *c = conn_at(cs, idx);
+
+	if ((cqe_flags & IORING_CQE_F_MORE) == 0)
+		c->flags &= ~(unsigned)CONN_RECV;
+	list(cs, idx);
+	if (res > 0) {
+		counter_add(&cs->counters->recv_bytes, (uint64_t)res);
+		if ((c->flags & CONN_RECV) == 0)
+			c->flags |= CONN_REARM;
+		return conn_reads(c) ? res : 0;
+	}
+	switch (res) {
+	case 0:
+		c->flags |= CONN_EOF;
+		break;
+	case -ENOBUFS:
+		counter_add(&cs->counters->recv_buffers_exhausted, 1);
+		c->flags |= CONN_REARM;
+		break;
+	case -ECANCELED: /* we paused it */
+	case -EINTR:
+	case -EAGAIN:
+		c->flags |= CONN_REARM;
+		break;
+	default:
+		conn_abort(cs, idx);
+	}
+	return 0;
+}
+
+/* ---- the end ---- */
+
+void conn_finish(struct conns *cs, uint32_t idx)
+{
+	conn_at(cs, idx)->flags |= CONN_FINISH;
+	list(cs, idx);
+}
+
+void conn_abort(struct conns *cs, uint32_t idx)
+{
+	conn_at(cs, idx)->flags |= CONN_ABORT;
+	list(cs, idx);
+}
+
+void conn_drain(struct conns *cs, uint32_t idx)
+{
+	/* What is in the socket already is still received, then end of file:
+	 * the same path as a peer that has finished. */
+	shut(cs, conn_at(cs, idx), SHUT_RD);
+}
+
+static void release(struct conns *cs, uint32_t idx)
+{
+	struct conn *c = conn_at(cs, idx);
+	struct io_uring_sqe *sqe = ring_sqe(cs->ring);
+
+	while (c->first != CHUNK_NONE)
+		drop_first(cs, c);
+	io_uring_prep_close(sqe, c->fd);
+	quiet(sqe);
+	c->flags = 0;
+	c->next_free = cs->free;
+	cs->free = idx;
+	cs->open--;
+	atomic_fetch_sub_explicit(&cs->load[c->kind], 1, memory_order_relaxed);
+	counter_add(&cs->counters->connections_closed, 1);
+	counter_add(&cs->counters->connections, UINT64_MAX); /* minus one */
+}
+
+static void settle_abort(struct conns *cs, uint32_t idx)
+{
+	struct conn *c = conn_at(cs, idx);
+
+	if (c->flags & (CONN_RECV | CONN_SENDING)) {
+		/* The kernel still holds something: make it let go; its
+		 * completions bring us back here. */
+		if ((c->flags & CONN_CUT) == 0)
+			shut(cs, c, SHUT_RDWR);
+		c->flags |= CONN_CUT | CONN_SHUT;
+		return;
+	}
+	release(cs, idx);
+}
+
+static void pause_reading(struct conns *cs, uint32_t idx)
+{
+	struct conn *c = conn_at(cs, idx);
+	struct io_uring_sqe *sqe;
+
+	counter_add(&cs->counters->output_overflows, 1);
+	c->flags |= CONN_PAUSED;
+	if ((c->flags & CONN_RECV) == 0)
+		return;
+	sqe = ring_sqe(cs->ring);
+	io_uring_prep_cancel64(sqe, ring_tag(OP_RECV, c->gen, idx), 0);
+	quiet(sqe);
+}
+
+static void settle_open(struct conns *cs, uint32_t idx)
+{
+	struct conn *c = conn_at(cs, idx);
+
+	if ((c->flags & CONN_SENDING) == 0 && c->first != CHUNK_NONE)
+		send_first(cs, idx, false);
+
+	if (c->first == CHUNK_NONE) {
+		if (c->flags & CONN_EOF) {
+			c->flags |= CONN_ABORT;
+			settle_abort(cs, idx);
+			return;
+		}
+		if ((c->flags & (CONN_FINISH | CONN_SHUT)) == CONN_FINISH) {
+			/* The peer reads our answers up to end of file; we go
+			 * on reading, and dropping, until it closes: a close
+			 * over unread bytes would reset the connection. */
+			shut(cs, c, SHUT_WR);
+			c->flags |= CONN_SHUT;
+		}
+	}
+	if ((c->flags & CONN_PAUSED) == 0 && c->queued > cs->output_max)
+		pause_reading(cs, idx);
+	else if ((c->flags & CONN_PAUSED) && c->queued <= cs->output_max / 2)
+		c->flags &= ~(unsigned)CONN_PAUSED;
+	if ((c->flags & (CONN_REARM | CONN_PAUSED | CONN_EOF | CONN_RECV)) ==
+	    CONN_REARM)
+		arm_recv(cs, idx);
+}
+
+void conns_settle(struct conns *cs)
+{
+	uint32_t i;
+
+	for (i = 0; i < cs->listed_count; i++) {
+		uint32_t idx = cs->listed[i];
+		struct conn *c = conn_at(cs, idx);
+
+		c->flags &= ~(unsigned)CONN_LISTED;
+		c->active_s = cs->now_s; /* nothing lists an idle one */
+		if (c->flags & CONN_ABORT)
+			settle_abort(cs, idx);
+		else
+			settle_open(cs, idx);
+	}
+	cs->listed_count = 0;
+}
+
+void conns_reap(struct conns *cs, uint32_t idle_s, uint32_t linger_s)
+{
+	uint32_t i;
+
+	for (i = 0; i < cs->count; i++) {
+		struct conn *c = conn_at(cs, i);
+		uint32_t quiet_s = cs->now_s - c->active_s;
+
+		if ((c->flags & CONN_OPEN) == 0)
+			continue;
+		if ((c->flags & CONN_SHUT) ? quiet_s >= linger_s
+					   : quiet_s >= idle_s) {
+			if ((c->flags & CONN_SHUT) == 0)
+				counter_add(&cs->counters->connections_idle, 1);
+			conn_abort(cs, i);
+		}
+	}
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_IO_CONN_H
+#define STILE_IO_CONN_H
+
+/*
+ * io/conn - the connections of one worker: their receives, their replies on
+ * the way out, and their end.
+ *
+ * Threads    one worker.
+ * Memory     a fixed table, and send chunks from a pool, all taken at start.
+ * Output     replies are collected in chunks; conns_settle() hands them to the
+ *            kernel, one send per connection and sweep. A send that the kernel
+ *            takes whole posts no completion: conns_confirm() learns of it
+ *            from the silence. What the peer does not take stays queued while
+ *            we go on reading; above `output_max` bytes we stop reading until
+ *            half of it has been taken.
+ * Life       conn_open() -> receives -> peer's end (EOF), our end
+ *            (conn_finish: answer, then close) or a fault (conn_abort) ->
+ *            the slot is free when the kernel holds nothing of it any more.
+ */
+#include "io/chunks.h"
+#include "io/ring.h"
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum conn_flag {
+	CONN_OPEN = 1u << 0,
+	CONN_RECV = 1u << 1,	/* a receive is armed */
+	CONN_REARM = 1u << 2,	/* it ended for want of buffers */
+	CONN_PAUSED = 1u << 3,	/* too many unread replies */
+	CONN_EOF = 1u << 4,	/* the peer sends nothing more */
+	CONN_FINISH = 1u << 5,	/* we take nothing more: answer, then close */
+	CONN_SHUT = 1u << 6,	/* our sending end is shut */
+	CONN_ABORT = 1u << 7,	/* close without answering */
+	CONN_SENDING = 1u << 8, /* a send is with the kernel */
+	CONN_SILENT = 1u << 9,	/* ... and posts nothing if it succeeds */
+	CONN_LISTED = 1u << 10, /* in the list that conns_settle() visits */
+	CONN_CUT = 1u << 11,	/* both ends are shut */
+};
+
+struct conn {
+	int fd;
+	uint32_t gen;
+	uint32_t flags;
+	uint32_t kind;	      /* < CONN_KINDS; the worker's */
+	uint32_t first, last; /* queue of chunks with replies */
+	uint32_t inflight;    /* bytes of `first` that are with the kernel */
+	uint32_t active_s;    /* seconds, of the last progress */
+	uint64_t queued;      /* bytes in the queue */
+	uint32_t next_free;
+};
+
+#define CONN_KINDS 2
+
+struct conns {
+	struct ring *ring;
+	struct counters *counters;
+	struct chunks chunks;
+	struct conn *conns;
+	uint32_t count; /* slots */
+	uint32_t free;	/* first free slot */
+	uint32_t open;
+	/* By kind, and with those that are on their way here from the worker
+	 * that accepted them. It adds, the owner of this table subtracts. */
+	_Atomic(uint32_t) load[CONN_KINDS];
+	uint64_t output_max;
+	uint32_t now_s; /* set by the worker for each sweep */
+	uint32_t *listed; /* to be settled */
+	uint32_t listed_count;
+	uint32_t *silent; /* sends of the last sweep, to be confirmed */
+	uint32_t silent_count;
+};
+
+#define CONN_NONE UINT32_MAX
+
+/* -ENOMEM. */
+int conns_init(struct conns *cs, struct ring *ring, uint32_t count,
+	       uint32_t send_chunks, uint64_t output_max,
+	       struct counters *counters);
+void conns_deinit(struct conns *cs);
+
+/* Takes the descriptor, which conns_expect() has announced, and arms its
+ * receive. CONN_NONE: no slot is free (the
+ * descriptor is still the caller's). */
+uint32_t conn_open(struct conns *cs, int fd, uint32_t kind);
+
+/* Any worker: a connection will be opened here; how many there are. */
+void conns_expect(struct conns *cs, uint32_t kind);
+uint32_t conns_load(const struct conns *cs, uint32_t kind);
+
+static inline struct conn *conn_at(struct conns *cs, uint32_t idx)
+{
+	return &cs->conns[idx];
+}
+
+/* The connection that a completion belongs to, or NULL when it is gone. */
+struct conn *conn_of(struct conns *cs, uint64_t tag);
+
+/* Room for `len` <= CHUNK_BYTES contiguous bytes of reply, to be followed by
+ * conn_wrote(). NULL: the pool is empty; the connection was aborted. */
+uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len);
+void conn_wrote(struct conns *cs, uint32_t idx, uint32_t len);
+
+/* Take nothing more from the peer; close when it has our answers. */
+void conn_finish(struct conns *cs, uint32_t idx);
+/* Close now; what is queued is dropped. */
+void conn_abort(struct conns *cs, uint32_t idx);
+/* Stop the peer's sending; what it has sent is still read and answered. */
+void conn_drain(struct conns *cs, uint32_t idx);
+
+/* True while what arrives is to be read as requests. */
+static inline bool conn_reads(const struct conn *c)
+{
+	return (c->flags & (CONN_FINISH | CONN_ABORT)) == 0;
+}
+
+/* Completions. conn_received(): >0 bytes of a request, 0 nothing to read. */
+int conn_received(struct conns *cs, uint32_t idx, int res, uint32_t cqe_flags);
+void conn_sent(struct conns *cs, uint32_t idx, int res);
+
+/* Once a sweep, after all completions have been taken: sends that posted
+ * nothing have succeeded. */
+void conns_confirm(struct conns *cs);
+/* Once a sweep, at its end: send, re-arm, pause, close what is due. */
+void conns_settle(struct conns *cs);
+/* Now and then: close what has been idle for `idle_s`, and what does not go
+ * away `linger_s` after our last answer. */
+void conns_reap(struct conns *cs, uint32_t idle_s, uint32_t linger_s);
+
+#endif
