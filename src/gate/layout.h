@@ -144,17 +144,32 @@ struct descriptor {
 static_assert(sizeof(struct descriptor) == 7 * LINE_BYTES, "seven lines");
 
 /* The first page of the file. The slot counts are one above the highest slot
- * that was ever set up; the control thread alone writes them. */
+ * that was ever set up (slots_raise); the control thread alone writes. */
 struct arena_header {
 	uint64_t magic;
 	uint32_t layout;
 	uint32_t ready; /* 1 once the file is initialized */
 	uint8_t boot_id[16];
-	uint32_t org_slots;
-	uint32_t project_slots;
-	uint32_t key_slots;
+	half_t org_slots;
+	half_t project_slots;
+	half_t key_slots;
 	uint32_t spare;
 };
+
+static inline uint32_t slots_read(const half_t *slots)
+{
+	/* PAIRS: slots_raise(), release. Publishes the lines below the count,
+	 * for the snapshot thread. */
+	return atomic_load_explicit(slots, memory_order_acquire);
+}
+
+static inline void slots_raise(half_t *slots, uint32_t slot)
+{
+	/* PAIRS: slots_read(), acquire: the slot's line is complete. One
+	 * writer, so its own load is relaxed. */
+	if (atomic_load_explicit(slots, memory_order_relaxed) <= slot)
+		atomic_store_explicit(slots, slot + 1, memory_order_release);
+}
 
 /* Where the regions are, in bytes from the start of the file. */
 #define ARENA_PAGE UINT64_C(4096)

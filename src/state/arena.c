@@ -123,9 +123,9 @@ static bool usable(const struct arena_file *f, const uint8_t *boot_id)
 
 	if (h->magic != ARENA_MAGIC || h->layout != ARENA_LAYOUT ||
 	    h->ready != 1 || memcmp(h->boot_id, boot_id, 16) != 0 ||
-	    h->org_slots > ARENA_ORGS_MAX ||
-	    h->project_slots > ARENA_PROJECTS_MAX ||
-	    h->key_slots > ARENA_KEYS_MAX)
+	    slots_read(&h->org_slots) > ARENA_ORGS_MAX ||
+	    slots_read(&h->project_slots) > ARENA_PROJECTS_MAX ||
+	    slots_read(&h->key_slots) > ARENA_KEYS_MAX)
 		return false;
 	for (i = 0; i < ARENA_OWNERS; i++)
 		if (!claim_descriptor_sane(&f->arena.descriptors[i]))

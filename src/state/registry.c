@@ -106,6 +106,21 @@ static uint64_t rule_of(const struct org_record *rec)
 
 /* ---- setting slots up: at start, and when something is created ---- */
 
+/* A slot whose first use was rolled back, or whose record is gone: the
+ * snapshot thread may be looking at it, so it is taken out of its sight
+ * before the line changes. */
+static void retire(struct registry *g, half_t *state)
+{
+	set_half(state, SLOT_FREE);
+	epoch_wait(g->epoch);
+}
+
+/* PAIRS: the snapshot's load, acquire. Publishes the id beside it. */
+static void set_state(half_t *state, enum slot_state value)
+{
+	atomic_store_explicit(state, value, memory_order_release);
+}
+
 static int setup_org(struct registry *g, const struct org_record *rec)
 {
 	struct org *org = &g->arena->orgs[rec->slot];
@@ -119,6 +134,8 @@ static int setup_org(struct registry *g, const struct org_record *rec)
 	r = rings_take(&g->rings, window_ring_log2(rec->limit), &ring);
 	if (r < 0)
 		return r;
+	if (!id_is_none(org->id))
+		retire(g, &org->state);
 	/* The gate keeps growing: a slot that served another organization must
 	 * not repeat its versions. */
 	set_word(&org->head, 0);
@@ -129,9 +146,8 @@ static int setup_org(struct registry *g, const struct org_record *rec)
 	set_word(&org->ring_prev, 0);
 	set_word(&org->ring_switch, 0);
 	org->id = rec->id;
-	set_half(&org->state, rec->suspended ? SLOT_SUSPENDED : SLOT_ACTIVE);
-	if (g->arena->header->org_slots <= rec->slot)
-		g->arena->header->org_slots = rec->slot + 1;
+	set_state(&org->state, rec->suspended ? SLOT_SUSPENDED : SLOT_ACTIVE);
+	slots_raise(&g->arena->header->org_slots, rec->slot);
 	return 0;
 }
 
@@ -146,8 +162,7 @@ static int setup_project(struct registry *g, const struct project_record *rec)
 	p->id = rec->id;
 	p->org = rec->org;
 	set_half(&p->state, SLOT_ACTIVE);
-	if (g->arena->header->project_slots <= rec->slot)
-		g->arena->header->project_slots = rec->slot + 1;
+	slots_raise(&g->arena->header->project_slots, rec->slot);
 	return 0;
 }
 
@@ -162,6 +177,8 @@ static int setup_key(struct registry *g, const struct key_record *rec)
 	if (r < 0)
 		return r;
 	if (!id_equal(key->id, rec->id)) {
+		if (!id_is_none(key->id))
+			retire(g, &key->state);
 		set_word(&key->used, 0);
 		set_half(&key->last_use_min, 0);
 	}
@@ -170,10 +187,9 @@ static int setup_key(struct registry *g, const struct key_record *rec)
 	key->org = rec->org;
 	key->project = rec->project;
 	set_half(&key->expires_s, expiry_s(rec->expires_ms));
-	set_half(&key->state,
-		 rec->revoked_ms != 0 ? SLOT_REVOKED : SLOT_ACTIVE);
-	if (g->arena->header->key_slots <= rec->slot)
-		g->arena->header->key_slots = rec->slot + 1;
+	set_state(&key->state,
+		  rec->revoked_ms != 0 ? SLOT_REVOKED : SLOT_ACTIVE);
+	slots_raise(&g->arena->header->key_slots, rec->slot);
 	return 0;
 }
 
@@ -283,7 +299,7 @@ static int load(struct registry *g, bool fresh, struct registry_report *report,
 	struct arena_header *h = g->arena->header;
 	int r;
 
-	l.had = fresh ? 0 : h->org_slots;
+	l.had = fresh ? 0 : slots_read(&h->org_slots);
 
 	r = records_each_org(g->records, 0, 0, adopt_org, &l);
 	if (r == 0)
@@ -296,7 +312,7 @@ static int load(struct registry *g, bool fresh, struct registry_report *report,
 	r = records_each_org(g->records, 0, 0, load_org, &l);
 	free_orgs(&l, l.had);
 	l.next = 1;
-	l.had = fresh ? 0 : h->key_slots;
+	l.had = fresh ? 0 : slots_read(&h->key_slots);
 	if (r == 0)
 		r = records_each_project(g->records, 0, 0, 0, load_project, &l);
 	if (r == 0)
@@ -320,7 +336,7 @@ static void fill_windows(struct registry *g)
 {
 	uint32_t slot;
 
-	for (slot = 1; slot < g->arena->header->org_slots; slot++) {
+	for (slot = 1; slot < slots_read(&g->arena->header->org_slots); slot++) {
 		struct org *org = &g->arena->orgs[slot];
 		struct admission full = {.stamp = CLOCK_BIAS};
 		struct window_image image = {.used = claim_load(&org->used),
