@@ -4,6 +4,7 @@
 #include "wire/http_fields.h"
 #include "wire/reason.h"
 
+#include <assert.h>
 #include <string.h>
 
 /*
