@@ -89,10 +89,23 @@ static void put_header(struct writer *w, const struct arena *a, uint64_t now,
 
 static bool slot_used(const half_t *state)
 {
-	/* PAIRS: set_half() in state/registry.c, relaxed. It guards nothing
-	 * here: slots below org_slots and key_slots were set up before the
-	 * control thread handed us these numbers. */
-	return atomic_load_explicit(state, memory_order_relaxed) != SLOT_FREE;
+	/* PAIRS: set_state() in state/registry.c, release. Publishes the id
+	 * beside it. */
+	return atomic_load_explicit(state, memory_order_acquire) != SLOT_FREE;
+}
+
+/* One section for each slot: a grace period, and with it the acknowledgement
+ * of a revocation, never waits for the disk. */
+static void enter(struct epoch_reader *reader)
+{
+	if (reader != NULL)
+		epoch_enter(reader);
+}
+
+static void leave(struct epoch_reader *reader)
+{
+	if (reader != NULL)
+		epoch_leave(reader);
 }
 
 /* Returns whether there was something to write. */
@@ -100,19 +113,18 @@ static bool put_org(struct writer *w, struct arena *a,
 		    struct epoch_reader *reader, uint32_t slot)
 {
 	const struct org *org = &a->orgs[slot];
-	struct window_image image;
+	struct window_image image = {0};
+	struct id id = {{0}};
 	uint64_t taken;
 	uint8_t *p;
 
-	if (!slot_used(&org->state))
-		return false;
-	/* One section for each: a grace period, and with it the
-	 * acknowledgement of a revocation, never waits for the disk. */
-	if (reader)
-		epoch_enter(reader);
-	window_save(a, slot, clock_ticks(), &image, w->admissions, LIMIT_MAX);
-	if (reader)
-		epoch_leave(reader);
+	enter(reader);
+	if (slot_used(&org->state)) {
+		id = org->id;
+		window_save(a, slot, clock_ticks(), &image, w->admissions,
+			    LIMIT_MAX);
+	}
+	leave(reader);
 	if (image.used == 0 && image.count == 0)
 		return false;
 	/* Read after the save, so that no stamp is later. */
@@ -121,7 +133,7 @@ static bool put_org(struct writer *w, struct arena *a,
 	p = room(w, SNAP_ORG_BYTES);
 	put_le32(p + SNAP_ORG_AT_SLOT, slot);
 	put_le32(p + SNAP_ORG_AT_COUNT, (uint32_t)image.count);
-	memcpy(p + SNAP_ORG_AT_ID, org->id.c, ID_LEN);
+	memcpy(p + SNAP_ORG_AT_ID, id.c, ID_LEN);
 	put_le64(p + SNAP_ORG_AT_USED, image.used);
 	put_le64(p + SNAP_ORG_AT_TICKS, taken - CLOCK_BIAS);
 	for (size_t i = 0; i < image.count; i++) {
@@ -136,25 +148,31 @@ static bool put_org(struct writer *w, struct arena *a,
 	return true;
 }
 
-static bool put_key(struct writer *w, const struct key *key, uint32_t slot)
+static bool put_key(struct writer *w, const struct key *key,
+		    struct epoch_reader *reader, uint32_t slot)
 {
-	uint64_t used;
-	uint32_t last_use;
+	struct id id = {{0}};
+	uint64_t used = 0;
+	uint32_t last_use = 0;
 	uint8_t *p;
 
-	if (!slot_used(&key->state))
-		return false;
-	/* PAIRS: the CAS of claim_apply() and the worker's store of the last
-	 * use. Each number stands for itself and guards nothing: relaxed. */
-	used = atomic_load_explicit(&key->used, memory_order_relaxed);
-	last_use =
-		atomic_load_explicit(&key->last_use_min, memory_order_relaxed);
+	enter(reader);
+	if (slot_used(&key->state)) {
+		id = key->id;
+		/* PAIRS: the CAS of claim_apply() and the worker's store of
+		 * the last use. Each number stands for itself and guards
+		 * nothing: relaxed. */
+		used = atomic_load_explicit(&key->used, memory_order_relaxed);
+		last_use = atomic_load_explicit(&key->last_use_min,
+						memory_order_relaxed);
+	}
+	leave(reader);
 	if (used == 0 && last_use == 0)
 		return false;
 	p = room(w, SNAP_KEY_BYTES);
 	put_le32(p + SNAP_KEY_AT_SLOT, slot);
 	put_le32(p + SNAP_KEY_AT_LAST_USE, last_use);
-	memcpy(p + SNAP_KEY_AT_ID, key->id.c, ID_LEN);
+	memcpy(p + SNAP_KEY_AT_ID, id.c, ID_LEN);
 	put_le64(p + SNAP_KEY_AT_USED, used);
 	return true;
 }
@@ -174,16 +192,19 @@ static void put_end(struct writer *w, const struct snapshot_info *info)
 }
 
 static void put_all(struct writer *w, struct arena *a,
-		    struct epoch_reader *reader, uint32_t org_slots,
-		    uint32_t key_slots, bool clean, struct snapshot_info *info)
+		    struct epoch_reader *reader, bool clean,
+		    struct snapshot_info *info)
 {
+	uint32_t org_slots = slots_read(&a->header->org_slots);
+	uint32_t key_slots = slots_read(&a->header->key_slots);
+
 	info->wall_ms = (int64_t)clock_wall_ms();
 	info->clean = clean;
 	put_header(w, a, clock_ticks(), info->wall_ms, clean);
 	for (uint32_t slot = 1; slot < org_slots && !w->error; slot++)
 		info->orgs += put_org(w, a, reader, slot);
 	for (uint32_t slot = 1; slot < key_slots && !w->error; slot++)
-		info->keys += put_key(w, &a->keys[slot], slot);
+		info->keys += put_key(w, &a->keys[slot], reader, slot);
 	put_end(w, info);
 	info->bytes = w->bytes;
 }
@@ -322,9 +343,8 @@ static void writer_free(struct writer *w)
 }
 
 int snapshot_write(struct arena *a, struct epoch_reader *reader,
-		   const char *dir, uint32_t org_slots, uint32_t key_slots,
-		   bool clean, struct snapshot_info *ret_info, char *err,
-		   size_t err_len)
+		   const char *dir, bool clean, struct snapshot_info *ret_info,
+		   char *err, size_t err_len)
 {
 	uint64_t began_ns = clock_ns(CLOCK_MONOTONIC);
 	struct snapshot_info info = {0};
@@ -341,7 +361,7 @@ int snapshot_write(struct arena *a, struct epoch_reader *reader,
 	rc = create_temp(dir_fd, dir, &w->fd, err, err_len);
 	if (rc)
 		goto out_dir;
-	put_all(w, a, reader, org_slots, key_slots, clean, &info);
+	put_all(w, a, reader, clean, &info);
 	if (w->error)
 		rc = failed(w->error, dir, "write", err, err_len);
 	else if (fsync(w->fd))

@@ -51,10 +51,8 @@ enum snapshot_outcome {
 };
 
 /*
- * `org_slots` and `key_slots` are one above the highest slot that had been set
- * up when the control thread told them to this thread. `reader` is this
- * thread's, entered for one organization at a time; NULL when nobody changes
- * rings any more. Slots that are free or were never used are left out.
+ * `reader` is this thread's, entered for one slot at a time; NULL when nobody
+ * changes rings any more. Slots that are free or were never used are left out.
  *
  * A file that snapshot_read() would refuse is not overwritten but renamed to
  * SNAPSHOT_REFUSED and a number; then info->set_aside is that number and `err`
@@ -65,9 +63,8 @@ enum snapshot_outcome {
  * directory, the new one is there already and is complete.)
  */
 int snapshot_write(struct arena *a, struct epoch_reader *reader,
-		   const char *dir, uint32_t org_slots, uint32_t key_slots,
-		   bool clean, struct snapshot_info *ret_info, char *err,
-		   size_t err_len);
+		   const char *dir, bool clean, struct snapshot_info *ret_info,
+		   char *err, size_t err_len);
 
 /*
  * Puts a snapshot into an arena whose organizations and keys have been set up

@@ -155,7 +155,7 @@ static bool apply_org(struct reader *r, uint32_t slot, struct id id,
 	size_t first;
 
 	/* PAIRS: nothing, as in window_restore(): nobody else runs yet. */
-	if (slot >= a->header->org_slots ||
+	if (slot >= slots_read(&a->header->org_slots) ||
 	    atomic_load_explicit(&a->orgs[slot].state, memory_order_relaxed) ==
 		    SLOT_FREE ||
 	    !id_equal(a->orgs[slot].id, id))
@@ -246,7 +246,7 @@ static bool apply_key(struct arena *a, const uint8_t *p, uint32_t slot)
 	memcpy(id.c, p + SNAP_KEY_AT_ID, ID_LEN);
 	/* PAIRS: nothing, here and below: nobody else runs yet; starting the
 	 * threads publishes all of it. */
-	if (slot >= a->header->key_slots ||
+	if (slot >= slots_read(&a->header->key_slots) ||
 	    atomic_load_explicit(&key->state, memory_order_relaxed) ==
 		    SLOT_FREE ||
 	    !id_equal(key->id, id))

@@ -31,11 +31,15 @@ static void take(struct snapshotter *s, bool clean)
 	struct snapshot_info info = {0};
 	char err[SNAPSHOT_ERROR_MAX] = "";
 	char quoted[2 * SNAPSHOT_ERROR_MAX];
-	int r = snapshot_write(s->arena, s->dir, clean ? NULL : &s->reader,
+	int r = snapshot_write(s->arena, clean ? NULL : &s->reader, s->dir,
 			       clean, &info, err, sizeof(err));
 
 	if (r < 0)
 		log_event(LOG_LEVEL_ERROR, "snapshot_failed", "error=%s",
+			  log_quote(err, quoted, sizeof(quoted)));
+	else if (info.set_aside != 0)
+		log_event(LOG_LEVEL_WARN, "snapshot_set_aside",
+			  "number=%u reason=%s", info.set_aside,
 			  log_quote(err, quoted, sizeof(quoted)));
 	pthread_mutex_lock(&s->mutex);
 	s->result = r;
@@ -43,7 +47,7 @@ static void take(struct snapshotter *s, bool clean)
 		s->last.taken = true;
 		s->last.info = info;
 	}
-	snprintf(s->last.error, sizeof(s->last.error), "%s", err);
+	snprintf(s->last.error, sizeof(s->last.error), "%s", r < 0 ? err : "");
 	pthread_mutex_unlock(&s->mutex);
 }
 
