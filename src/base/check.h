@@ -12,8 +12,7 @@
  */
 _Noreturn void check_failed(const char *expr, const char *file, int line);
 
-#define check(expr)                                                            \
-	((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
+#define check(expr) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
 
 #ifdef NDEBUG
 #define check_hot(expr) ((void)sizeof(!(expr)))

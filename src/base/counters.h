@@ -59,9 +59,9 @@ static inline void counter_add(_Atomic(uint64_t) *c, uint64_t n)
 {
 	/* PAIRS: nothing. One writer; readers want a number and nothing that
 	 * it guards, so relaxed on both sides. */
-	atomic_store_explicit(
-		c, atomic_load_explicit(c, memory_order_relaxed) + n,
-		memory_order_relaxed);
+	atomic_store_explicit(c,
+			      atomic_load_explicit(c, memory_order_relaxed) + n,
+			      memory_order_relaxed);
 }
 
 static inline uint64_t counter_read(const _Atomic(uint64_t) *c)

@@ -11,7 +11,12 @@
  *            the rest are counted and told with the next line that passes.
  * Secrets    never give it a key; ids only.
  */
-enum log_level { LOG_LEVEL_DEBUG, LOG_LEVEL_INFO, LOG_LEVEL_WARN, LOG_LEVEL_ERROR };
+enum log_level {
+	LOG_LEVEL_DEBUG,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_ERROR
+};
 
 #define LOG_BURST 20
 

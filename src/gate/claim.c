@@ -122,7 +122,8 @@ bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
 	atomic_store_explicit(&d->gate_next, version + 2, memory_order_release);
 	atomic_store_explicit(&d->count, c->count, memory_order_release);
 	atomic_store_explicit(&d->last_seq, seq, memory_order_release);
-	/* PAIRS: copy_decision(), acquire on seq. Publishes all fields above. */
+	/* PAIRS: copy_decision(), acquire on seq. Publishes all fields above.
+	 */
 	atomic_store_explicit(&d->seq, seq, memory_order_release);
 
 	/* PAIRS: claim_settle(), acquire on the gate. Publishes the descriptor.
@@ -136,9 +137,8 @@ bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
 		struct claim_word *w = &d->words[i];
 
 		/* PAIRS: nothing. Our own stores, read back. */
-		swing(word_at(c->arena,
-			      atomic_load_explicit(&w->off,
-						   memory_order_relaxed)),
+		swing(word_at(c->arena, atomic_load_explicit(
+						&w->off, memory_order_relaxed)),
 		      atomic_load_explicit(&w->from, memory_order_relaxed),
 		      atomic_load_explicit(&w->to, memory_order_relaxed));
 	}
@@ -159,11 +159,12 @@ static bool copy_decision(struct arena *a, uint64_t name, struct decision *out)
 		return false;
 	/* PAIRS: claim_add() and claim_commit(), release on each field: if one
 	 * of them is newer than `name`, the load of seq at the end sees so. */
-	out->gate_off = atomic_load_explicit(&d->gate_off, memory_order_acquire);
+	out->gate_off =
+		atomic_load_explicit(&d->gate_off, memory_order_acquire);
 	out->gate_next =
 		atomic_load_explicit(&d->gate_next, memory_order_acquire);
-	out->count = (unsigned)atomic_load_explicit(&d->count,
-						    memory_order_acquire);
+	out->count =
+		(unsigned)atomic_load_explicit(&d->count, memory_order_acquire);
 	if (out->count > CLAIM_WORDS_MAX)
 		return false;
 	for (i = 0; i < out->count; i++) {
@@ -193,9 +194,8 @@ static void claim_apply(struct arena *a, uint64_t name,
 }
 
 /* The slow half of claim_settle(): somebody's name is in the gate. */
-static __attribute__((noinline)) uint64_t help(struct arena *a, word_t *gate,
-					       uint64_t name,
-					       struct counters *counters)
+static __attribute__((noinline)) uint64_t
+help(struct arena *a, word_t *gate, uint64_t name, struct counters *counters)
 {
 	struct decision dec;
 	unsigned patience = HELP_PATIENCE;
@@ -251,8 +251,8 @@ bool claim_descriptor_sane(const struct descriptor *d)
 	if (atomic_load_explicit(&d->seq, memory_order_relaxed) == 0)
 		return true;
 	if (count > CLAIM_WORDS_MAX ||
-	    !place_sane(atomic_load_explicit(&d->gate_off,
-					     memory_order_relaxed)))
+	    !place_sane(
+		    atomic_load_explicit(&d->gate_off, memory_order_relaxed)))
 		return false;
 	for (i = 0; i < count; i++)
 		if (!place_sane(atomic_load_explicit(&d->words[i].off,

@@ -175,9 +175,8 @@ static void judge(struct gate *g, const struct check *c, struct verdict *v,
 		v->retry_ms = 1;
 }
 
-void gate_decide(struct gate *g, struct check *checks,
-		 struct verdict *verdicts, unsigned count, uint64_t now_ticks,
-		 uint64_t wall_ms)
+void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
+		 unsigned count, uint64_t now_ticks, uint64_t wall_ms)
 {
 	const struct keytable_level *level = keytable_level(g->table);
 	unsigned i;

@@ -39,8 +39,7 @@ void gate_init(struct gate *g, struct arena *a, struct keytable *t,
 	       struct counters *counters);
 
 /* count <= GATE_BATCH_MAX. `checks` are changed: the hash is filled in. */
-void gate_decide(struct gate *g, struct check *checks,
-		 struct verdict *verdicts, unsigned count, uint64_t now_ticks,
-		 uint64_t wall_ms);
+void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
+		 unsigned count, uint64_t now_ticks, uint64_t wall_ms);
 
 #endif

@@ -10,9 +10,9 @@
 
 /*
  * Entry: tag (40 bits) << 24 | slot. 0 is empty; a removed entry becomes a
- * tombstone (slot 0, tag 1): a full bucket must stay full, or readers would stop before what had
- * overflowed from it. Tombstones are used again by insertions and vanish when
- * the table is rebuilt.
+ * tombstone (slot 0, tag 1): a full bucket must stay full, or readers would
+ * stop before what had overflowed from it. Tombstones are used again by
+ * insertions and vanish when the table is rebuilt.
  *
  * The tag also chooses the bucket (its low bits), so that the table can be
  * rebuilt from its own entries.

@@ -61,12 +61,12 @@ struct org {
 	word_t used; /* units allowed, ever */
 	uint64_t line0_spare[4];
 	/* line 1: read by every check, written by the control thread */
-	word_t rule;	    /* window ticks << 18 | limit */
-	word_t ring;	    /* RING_WORD of the ring in use */
+	word_t rule;        /* window ticks << 18 | limit */
+	word_t ring;        /* RING_WORD of the ring in use */
 	word_t ring_prev;   /* ring of the entries below ring_switch */
 	word_t ring_switch; /* border; once tail has passed it ring_prev
 			     * means nothing */
-	half_t state;	    /* enum slot_state */
+	half_t state;       /* enum slot_state */
 	uint32_t line1_spare;
 	struct id id;
 	uint64_t line1_spare2[2];
@@ -86,7 +86,7 @@ static_assert(sizeof(struct org) == 2 * LINE_BYTES, "two lines");
  * word of a re-used place differ. 0 = no ring. */
 #define RING_WORD(place, log2, gen)                                            \
 	((uint64_t)(place) | (uint64_t)(log2) << 28 | (uint64_t)(gen) << 34)
-#define RING_PLACE(w) ((w) & 0xfffffffu)
+#define RING_PLACE(w) ((w)&0xfffffffu)
 #define RING_LOG2(w) ((unsigned)((w) >> 28) & 63u)
 #define RING_GEN(w) ((uint32_t)((w) >> 34))
 
@@ -109,11 +109,11 @@ static_assert(sizeof(struct project) == LINE_BYTES, "one line");
 struct key {
 	uint8_t hash[32 - KEY_HASH_SKIP];
 	struct id id;
-	word_t used;	  /* units allowed, ever; under the organization's claim */
-	uint32_t org;	  /* slot */
-	uint32_t project; /* slot, 0 = none */
-	half_t state;	  /* enum slot_state */
-	half_t expires_s; /* wall clock, seconds; 0 = never */
+	word_t used;  /* units allowed, ever; under the organization's claim */
+	uint32_t org; /* slot */
+	uint32_t project;    /* slot, 0 = none */
+	half_t state;        /* enum slot_state */
+	half_t expires_s;    /* wall clock, seconds; 0 = never */
 	half_t last_use_min; /* wall clock, minutes; coarse; 0 = never */
 	uint32_t spare;
 } LINE_ALIGNED;
@@ -133,7 +133,7 @@ struct claim_word {
 };
 
 struct descriptor {
-	word_t seq;	  /* 0: being written */
+	word_t seq;       /* 0: being written */
 	word_t last_seq;  /* the owner's: continues after a restart */
 	word_t gate_off;  /* whose gate */
 	word_t gate_next; /* what the gate becomes when all words are in */

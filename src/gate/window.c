@@ -18,8 +18,8 @@ struct view {
 	uint64_t version;
 	uint64_t head, tail, used, rule;
 	uint64_t ring, ring_prev, ring_switch;
-	uint64_t now;	/* max(now, newest stamp) */
-	uint64_t first; /* oldest entry that is in the window */
+	uint64_t now;          /* max(now, newest stamp) */
+	uint64_t first;        /* oldest entry that is in the window */
 	uint64_t before_first; /* its total */
 	uint32_t in_window;
 };
@@ -35,9 +35,7 @@ static inline word_t *entry_in(struct arena *a, uint64_t ring, uint64_t idx)
 static inline word_t *entry_at(const struct view *v, uint64_t idx)
 {
 	return entry_in(v->arena,
-			unlikely(idx < v->ring_switch)
-				? v->ring_prev
-				: v->ring,
+			unlikely(idx < v->ring_switch) ? v->ring_prev : v->ring,
 			idx);
 }
 
@@ -145,7 +143,8 @@ static bool view_answer(const struct view *v, uint32_t cost,
 	out->limit = limit;
 	out->window = view_window(v);
 	out->in_window = v->in_window;
-	out->reset = live ? leaves_in(v, ENTRY_STAMP(entry(v, v->head - 1))) : 0;
+	out->reset =
+		live ? leaves_in(v, ENTRY_STAMP(entry(v, v->head - 1))) : 0;
 	out->retry = live ? leaves_in(v, ENTRY_STAMP(entry(v, v->first))) : 0;
 	out->allowed = cost <= limit && v->in_window <= limit - cost;
 	if (!out->allowed && cost > limit)
@@ -335,8 +334,8 @@ void window_save(struct arena *a, uint32_t slot, uint64_t now,
 	count -= gone;
 	for (i = 0; i < count; i++) {
 		uint64_t before = out[i + gone].units;
-		uint64_t after = i + 1 < count ? out[i + gone + 1].units
-					       : v.used;
+		uint64_t after =
+			i + 1 < count ? out[i + gone + 1].units : v.used;
 
 		out[i].stamp = out[i + gone].stamp;
 		out[i].units = (uint32_t)UNITS(after, before);

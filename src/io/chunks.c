@@ -7,9 +7,9 @@
 
 int chunks_init(struct chunks *c, uint32_t count)
 {
-	void *p = mmap(NULL, (size_t)count * CHUNK_BYTES,
-		       PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p =
+		mmap(NULL, (size_t)count * CHUNK_BYTES, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint32_t i;
 
 	if (p == MAP_FAILED)

@@ -249,7 +249,8 @@ void conns_confirm(struct conns *cs)
 		struct conn *c = conn_at(cs, cs->silent[i]);
 
 		if ((c->flags & CONN_SILENT) == 0)
-			continue; /* it spoke, and conn_sent() has dealt with it */
+			continue; /* it spoke, and conn_sent() has dealt with it
+				   */
 		advance(cs, c, c->inflight);
 		if (c->flags & (CONN_EOF | CONN_FINISH | CONN_ABORT))
 			list(cs, cs->silent[i]);

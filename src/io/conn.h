@@ -28,24 +28,24 @@
 
 enum conn_flag {
 	CONN_OPEN = 1u << 0,
-	CONN_RECV = 1u << 1,	/* a receive is armed */
-	CONN_REARM = 1u << 2,	/* it ended for want of buffers */
-	CONN_PAUSED = 1u << 3,	/* too many unread replies */
-	CONN_EOF = 1u << 4,	/* the peer sends nothing more */
-	CONN_FINISH = 1u << 5,	/* we take nothing more: answer, then close */
-	CONN_SHUT = 1u << 6,	/* our sending end is shut */
-	CONN_ABORT = 1u << 7,	/* close without answering */
+	CONN_RECV = 1u << 1,    /* a receive is armed */
+	CONN_REARM = 1u << 2,   /* it ended for want of buffers */
+	CONN_PAUSED = 1u << 3,  /* too many unread replies */
+	CONN_EOF = 1u << 4,     /* the peer sends nothing more */
+	CONN_FINISH = 1u << 5,  /* we take nothing more: answer, then close */
+	CONN_SHUT = 1u << 6,    /* our sending end is shut */
+	CONN_ABORT = 1u << 7,   /* close without answering */
 	CONN_SENDING = 1u << 8, /* a send is with the kernel */
-	CONN_SILENT = 1u << 9,	/* ... and posts nothing if it succeeds */
+	CONN_SILENT = 1u << 9,  /* ... and posts nothing if it succeeds */
 	CONN_LISTED = 1u << 10, /* in the list that conns_settle() visits */
-	CONN_CUT = 1u << 11,	/* both ends are shut */
+	CONN_CUT = 1u << 11,    /* both ends are shut */
 };
 
 struct conn {
 	int fd;
 	uint32_t gen;
 	uint32_t flags;
-	uint32_t kind;	      /* < CONN_KINDS; the worker's */
+	uint32_t kind;        /* < CONN_KINDS; the worker's */
 	uint32_t first, last; /* queue of chunks with replies */
 	uint32_t inflight;    /* bytes of `first` that are with the kernel */
 	uint32_t active_s;    /* seconds, of the last progress */
@@ -61,13 +61,13 @@ struct conns {
 	struct chunks chunks;
 	struct conn *conns;
 	uint32_t count; /* slots */
-	uint32_t free;	/* first free slot */
+	uint32_t free;  /* first free slot */
 	uint32_t open;
 	/* By kind, and with those that are on their way here from the worker
 	 * that accepted them. It adds, the owner of this table subtracts. */
 	_Atomic(uint32_t) load[CONN_KINDS];
 	uint64_t output_max;
-	uint32_t now_s; /* set by the worker for each sweep */
+	uint32_t now_s;   /* set by the worker for each sweep */
 	uint32_t *listed; /* to be settled */
 	uint32_t listed_count;
 	uint32_t *silent; /* sends of the last sweep, to be confirmed */

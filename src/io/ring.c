@@ -25,8 +25,8 @@
 	 IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE)
 
 static const uint8_t ring_ops[] = {
-	IORING_OP_ACCEPT,	IORING_OP_RECV,	 IORING_OP_SEND,
-	IORING_OP_READ,		IORING_OP_WRITE, IORING_OP_CLOSE,
+	IORING_OP_ACCEPT,       IORING_OP_RECV,     IORING_OP_SEND,
+	IORING_OP_READ,         IORING_OP_WRITE,    IORING_OP_CLOSE,
 	IORING_OP_ASYNC_CANCEL, IORING_OP_SHUTDOWN,
 };
 #define RING_OPS (sizeof(ring_ops) / sizeof(ring_ops[0]))
@@ -110,8 +110,8 @@ static int restrict_and_enable(int fd)
 		list[i].sqe_op = ring_ops[i];
 	}
 	list[RING_OPS].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-	list[RING_OPS].sqe_flags = IOSQE_BUFFER_SELECT |
-				   IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK;
+	list[RING_OPS].sqe_flags =
+		IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK;
 	if (syscall(__NR_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS,
 		    list, RING_OPS + 1) < 0)
 		return -errno;

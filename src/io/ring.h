@@ -36,7 +36,7 @@ enum ring_op {
 	OP_RECV,       /* multishot; idx = connection */
 	OP_SEND,       /* idx = connection */
 	OP_WAKE,       /* read of the worker's own eventfd */
-	OP_QUIET, /* success posts nothing, failure needs no answer */
+	OP_QUIET,      /* success posts nothing, failure needs no answer */
 };
 
 /* op (8 bits), generation (24 bits), index (32 bits) */

@@ -139,8 +139,7 @@ static int initialize(struct arena_file *f, const uint8_t *boot_id,
 	struct arena_header *h;
 
 	/* Shrink to nothing first: everything reads as zero afterwards. */
-	if (ftruncate(f->fd, 0) < 0 ||
-	    ftruncate(f->fd, (off_t)ARENA_BYTES) < 0)
+	if (ftruncate(f->fd, 0) < 0 || ftruncate(f->fd, (off_t)ARENA_BYTES) < 0)
 		return fail(err, err_len, errno, path, "cannot set its size");
 	if (fallocate(f->fd, 0, 0, (off_t)ARENA_ORGS_AT) < 0)
 		return fail(err, err_len, errno, path,
@@ -168,8 +167,7 @@ int arena_open(struct arena_file *f, const char *path, bool *ret_fresh,
 			    "cannot read");
 	f->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (f->fd < 0)
-		return fail(err, err_len, errno, path,
-			    "cannot open the arena");
+		return fail(err, err_len, errno, path, "cannot open the arena");
 	r = check_place(f->fd, path, err, err_len);
 	if (r < 0)
 		goto out_close;
@@ -243,9 +241,9 @@ int arena_path(char *out, size_t out_len, const char *runtime_dir,
 	} else {
 		if (realpath(state_dir, real) == NULL)
 			return -errno;
-		n = snprintf(out, out_len, "/dev/shm/stile-%016llx.arena",
-			     (unsigned long long)XXH3_64bits(real,
-							     strlen(real)));
+		n = snprintf(
+			out, out_len, "/dev/shm/stile-%016llx.arena",
+			(unsigned long long)XXH3_64bits(real, strlen(real)));
 	}
 	return n > 0 && (size_t)n < out_len ? 0 : -ENAMETOOLONG;
 }

@@ -26,7 +26,7 @@ enum arena_region {
 
 struct arena_file {
 	struct arena arena;
-	int fd;				  /* -1: private memory */
+	int fd;                          /* -1: private memory */
 	uint64_t reserved[REGION_COUNT]; /* bytes with pages behind them */
 };
 

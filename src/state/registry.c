@@ -336,7 +336,8 @@ static void fill_windows(struct registry *g)
 {
 	uint32_t slot;
 
-	for (slot = 1; slot < slots_read(&g->arena->header->org_slots); slot++) {
+	for (slot = 1; slot < slots_read(&g->arena->header->org_slots);
+	     slot++) {
 		struct org *org = &g->arena->orgs[slot];
 		struct admission full = {.stamp = CLOCK_BIAS};
 		struct window_image image = {.used = claim_load(&org->used),
@@ -526,10 +527,9 @@ int registry_org_set_limit(struct registry *g, uint32_t slot, uint32_t limit,
 	rec = before;
 	rec.limit = limit;
 	rec.window_ms = window_ms;
-	r = from_records(g,
-			 records_org_set_limit(g->records, slot, limit,
-					       window_ms),
-			 "org");
+	r = from_records(
+		g, records_org_set_limit(g->records, slot, limit, window_ms),
+		"org");
 	if (r != 0)
 		return r;
 	if (apply_limit(g, &rec) == 0)
@@ -624,9 +624,10 @@ static int publish_key(struct registry *g, const struct key_record *rec)
 	int r = keytable_insert(g->table, rec->hash, rec->slot);
 
 	if (r < 0)
-		return outcome(g, r, "the key is recorded but cannot be "
-				     "served: no memory for the key table; "
-				     "restart with more memory");
+		return outcome(g, r,
+			       "the key is recorded but cannot be "
+			       "served: no memory for the key table; "
+			       "restart with more memory");
 	return 0;
 }
 
@@ -649,8 +650,7 @@ static int make_key(struct registry *g, struct key_record *rec,
 
 static int check_expiry(struct registry *g, const struct key_record *rec)
 {
-	if (rec->expires_ms != 0 &&
-	    rec->expires_ms <= (int64_t)clock_wall_ms())
+	if (rec->expires_ms != 0 && rec->expires_ms <= (int64_t)clock_wall_ms())
 		return outcome(g, REGISTRY_INVALID,
 			       "the expiry lies in the past");
 	if (rec->expires_ms / 1000 >= UINT32_MAX)
@@ -803,6 +803,6 @@ void registry_key_live(struct registry *g, uint32_t slot,
 
 	ret_live->used = claim_load(&key->used);
 	/* PAIRS: touch() in gate/decide.c, relaxed: a coarse time. */
-	ret_live->last_use_min = atomic_load_explicit(&key->last_use_min,
-						      memory_order_relaxed);
+	ret_live->last_use_min =
+		atomic_load_explicit(&key->last_use_min, memory_order_relaxed);
 }

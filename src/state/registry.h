@@ -22,9 +22,10 @@
 #define KEY_TEXT_MAX 64 /* bytes of a key that we make, with terminator */
 
 enum registry_outcome {
-	REGISTRY_EXISTS = 1,  /* name or hash is taken */
-	REGISTRY_ABSENT = 2,  /* no such organization, project or key */
-	REGISTRY_FULL = 3,    /* a capacity is used up; registry_error() names it */
+	REGISTRY_EXISTS = 1, /* name or hash is taken */
+	REGISTRY_ABSENT = 2, /* no such organization, project or key */
+	REGISTRY_FULL =
+		3, /* a capacity is used up; registry_error() names it */
 	REGISTRY_INVALID = 4, /* out of range; registry_error() says what */
 	REGISTRY_REVOKED = 5, /* the key is revoked or expired: cannot rotate */
 };
@@ -47,8 +48,8 @@ struct registry_options {
 
 struct registry_report {
 	uint32_t orgs, projects, keys; /* set up */
-	bool restored;		       /* from the snapshot */
-	char warning[256]; /* a snapshot that was refused, or "" */
+	bool restored;                 /* from the snapshot */
+	char warning[256];             /* a snapshot that was refused, or "" */
 };
 
 /*
@@ -95,7 +96,7 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 
 /* Live numbers, from the arena. */
 struct org_live {
-	uint64_t used;	  /* units allowed, ever */
+	uint64_t used;      /* units allowed, ever */
 	uint32_t in_window; /* units in the window now */
 };
 struct key_live {

@@ -64,13 +64,13 @@ struct worker {
 	const struct workers_options *options;
 	uint32_t idx;
 	int wake_fd;
-	uint64_t wake_value; /* where the read of wake_fd goes */
+	uint64_t wake_value;    /* where the read of wake_fd goes */
 	struct handoff handoff; /* connections from worker 0 */
-	uint32_t obeyed; /* enum worker_order */
+	uint32_t obeyed;        /* enum worker_order */
 	bool accepting[PROTOCOLS];
-	uint32_t reap_s; /* when to look for idle connections again */
+	uint32_t reap_s;       /* when to look for idle connections again */
 	uint64_t now, wall_ms; /* of this sweep */
-	uint64_t batch;	       /* number of the batch at hand */
+	uint64_t batch;        /* number of the batch at hand */
 	uint32_t input_count;
 	struct input *inputs;
 	struct session *sessions;
@@ -83,8 +83,9 @@ struct worker {
 
 struct workers {
 	struct workers_shared *shared;
-	_Atomic(uint32_t) order; /* enum worker_order, from the control thread */
-	pthread_mutex_t mutex;	 /* start and end of threads only */
+	_Atomic(uint32_t)
+		order;         /* enum worker_order, from the control thread */
+	pthread_mutex_t mutex; /* start and end of threads only */
 	pthread_cond_t changed;
 	uint32_t up, failed, ended;
 	int error;
@@ -99,8 +100,8 @@ static void arm_accept(struct worker *w, enum protocol p)
 {
 	struct io_uring_sqe *sqe = ring_sqe(&w->ring);
 
-	io_uring_prep_multishot_accept(sqe, w->options->listeners[p].fd,
-				       NULL, NULL, SOCK_CLOEXEC);
+	io_uring_prep_multishot_accept(sqe, w->options->listeners[p].fd, NULL,
+				       NULL, SOCK_CLOEXEC);
 	sqe->user_data = ring_tag(OP_ACCEPT, 0, p);
 	w->accepting[p] = true;
 }
@@ -357,9 +358,8 @@ static bool parse_http(struct worker *w, struct input *in, uint32_t *count)
 
 		if (s->blocked_in == w->batch || *count == GATE_BATCH_MAX)
 			return false;
-		in->off += (uint32_t)http_feed(p, bytes + in->off,
-					       in->len - in->off, &event,
-					       check);
+		in->off += (uint32_t)http_feed(
+			p, bytes + in->off, in->len - in->off, &event, check);
 		switch (event) {
 		case HTTP_MORE:
 			break;
@@ -420,8 +420,8 @@ static void reply_http(struct worker *w, const struct check *c,
 	if (out == NULL)
 		return;
 	conn_wrote(&w->conns, c->conn_idx,
-		   (uint32_t)http_encode(p, &w->options->http, c, v,
-					 w->wall_ms, out));
+		   (uint32_t)http_encode(p, &w->options->http, c, v, w->wall_ms,
+					 out));
 	if (http_must_close(p))
 		conn_finish(&w->conns, c->conn_idx);
 	http_reply_done(p);
@@ -633,9 +633,9 @@ static void *worker_main(void *arg)
 
 static struct worker *worker_new(struct workers *t, uint32_t idx)
 {
-	struct worker *w = aligned_alloc(
-		LINE_BYTES, (sizeof(*w) + LINE_BYTES - 1) / LINE_BYTES *
-				    LINE_BYTES);
+	struct worker *w =
+		aligned_alloc(LINE_BYTES, (sizeof(*w) + LINE_BYTES - 1) /
+						  LINE_BYTES * LINE_BYTES);
 
 	if (w == NULL)
 		return NULL;
