@@ -543,13 +543,17 @@ static void sweep(struct worker *w)
 
 static void serve(struct worker *w)
 {
+	bool over;
+
 	arm_wake(w);
-	while (w->obeyed == ORDER_SERVE || w->conns.open > 0) {
+	do {
 		epoch_enter(&w->reader);
 		sweep(w);
 		epoch_leave(&w->reader);
-		ring_wait(&w->ring, REAP_EVERY_S * 1000);
-	}
+		over = w->obeyed != ORDER_SERVE && w->conns.open == 0;
+		/* The last one only submits what the sweep has queued. */
+		ring_wait(&w->ring, over ? 0 : REAP_EVERY_S * 1000);
+	} while (!over);
 }
 
 /* ---- start and end ---- */
