@@ -1,0 +1,576 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stiled - the daemon: the list of start-up steps, in order, the control
+ * thread's loop, and the way down, which is the list backwards.
+ */
+#include "base/clock.h"
+#include "base/epoch.h"
+#include "base/log.h"
+#include "control/admin.h"
+#include "control/api.h"
+#include "control/config.h"
+#include "control/control.h"
+#include "control/listen.h"
+#include "control/process.h"
+#include "gate/keytable.h"
+#include "io/ring.h"
+#include "state/arena.h"
+#include "state/records.h"
+#include "state/registry.h"
+#include "state/snapshotter.h"
+#include "worker/worker.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXIT_FAILED 1
+#define EXIT_USAGE 2
+#define ERROR_MAX 512
+
+#define DIR_MODE 0755   /* proxies of other users pass through to sockets */
+#define STATE_MODE 0700 /* records and snapshots */
+/* Descriptors besides connections: a ring and an eventfd each worker, and
+ * what the control thread has open (sockets, database, arena, snapshot). */
+#define FILES_PER_WORKER 4
+#define FILES_OTHER 64
+
+struct daemon {
+	struct config config;
+	char state_dir[PATH_MAX];
+	char arena_file[PATH_MAX];
+	char paths[3][CONFIG_PATH_MAX]; /* native, http, admin */
+	int lock_fd, signal_fd;
+	int fds[3]; /* listeners, -1 = none */
+	struct records *records;
+	struct arena_file arena;
+	struct keytable table;
+	struct epoch epoch;
+	struct registry *registry;
+	struct workers_shared shared;
+	struct workers *workers;
+	struct snapshotter *snapshotter;
+	struct admin *admin;
+	struct control control;
+	const struct counters *counters[WORKERS_MAX];
+	char err[ERROR_MAX];
+};
+
+enum { NATIVE = PROTOCOL_NATIVE, HTTP = PROTOCOL_HTTP, ADMIN = PROTOCOLS };
+
+static void tell(enum log_level level, const char *event, const char *text)
+{
+	char quoted[2 * ERROR_MAX];
+
+	log_event(level, event, "error=%s",
+		  log_quote(text, quoted, sizeof(quoted)));
+}
+
+/* ---- what the admin API asks of us ---- */
+
+static bool hook_ready(const struct control *c, const char **ret_why)
+{
+	const struct daemon *d = c->hook_arg;
+
+	/* PAIRS: set_ready(), relaxed: a flag that guards nothing. */
+	if (atomic_load_explicit(&d->shared.ready, memory_order_relaxed))
+		return true;
+	*ret_why = "draining";
+	return false;
+}
+
+static int hook_snapshot(struct control *c, struct snapshot_info *ret_info,
+			 char *err, size_t err_len)
+{
+	struct daemon *d = c->hook_arg;
+
+	return snapshotter_now(d->snapshotter, ret_info, err, err_len);
+}
+
+static void hook_snapshot_last(const struct control *c,
+			       struct control_snapshot *ret_last)
+{
+	const struct daemon *d = c->hook_arg;
+	struct snapshot_result last;
+
+	snapshotter_last(d->snapshotter, &last);
+	ret_last->taken = last.taken;
+	ret_last->info = last.info;
+	snprintf(ret_last->last_error, sizeof(ret_last->last_error), "%s",
+		 last.error);
+}
+
+/* ---- the steps ---- */
+
+static void set_ready(struct daemon *d, bool ready)
+{
+	/* PAIRS: reply_probe() in worker/, and hook_ready(), relaxed: a flag
+	 * that guards nothing. */
+	atomic_store_explicit(&d->shared.ready, ready, memory_order_relaxed);
+}
+
+static int prepare_process(struct daemon *d)
+{
+	struct config *c = &d->config;
+	int r;
+
+	if (c->workers == 0)
+		c->workers = process_cpus();
+	if (c->workers > WORKERS_MAX)
+		c->workers = WORKERS_MAX;
+	r = process_harden(d->err, sizeof(d->err));
+	if (r == 0)
+		r = process_raise_limits((uint64_t)c->max_connections +
+						 c->admin.max_connections +
+						 (uint64_t)c->workers *
+							 FILES_PER_WORKER +
+						 FILES_OTHER,
+					 d->err, sizeof(d->err));
+	/* Before anything is touched: without rings there is nothing to do. */
+	if (r == 0)
+		r = ring_probe(d->err, sizeof(d->err));
+	if (r < 0)
+		return r;
+	d->signal_fd = process_signals(d->err, sizeof(d->err));
+	return d->signal_fd < 0 ? d->signal_fd : 0;
+}
+
+static int lock_state(struct daemon *d)
+{
+	int n, r;
+
+	n = snprintf(d->state_dir, sizeof(d->state_dir), "%s/state",
+		     d->config.dir);
+	if (n < 0 || (size_t)n >= sizeof(d->state_dir) - NAME_MAX) {
+		snprintf(d->err, sizeof(d->err), "dir: the name is too long");
+		return -ENAMETOOLONG;
+	}
+	r = process_make_dir(d->config.dir, DIR_MODE, d->err, sizeof(d->err));
+	if (r == 0)
+		r = process_make_dir(d->state_dir, STATE_MODE, d->err,
+				     sizeof(d->err));
+	if (r < 0)
+		return r;
+	d->lock_fd = process_lock(d->state_dir, d->err, sizeof(d->err));
+	return d->lock_fd < 0 ? d->lock_fd : 0;
+}
+
+static int open_records(struct daemon *d)
+{
+	char path[PATH_MAX + NAME_MAX];
+
+	snprintf(path, sizeof(path), "%s/records.db", d->state_dir);
+	return records_open(path, &d->records, d->err, sizeof(d->err));
+}
+
+static int open_arena(struct daemon *d)
+{
+	unsigned recovered;
+	int r = arena_path(d->arena_file, sizeof(d->arena_file),
+			   d->config.runtime_dir, d->state_dir);
+
+	if (r < 0) {
+		snprintf(d->err, sizeof(d->err),
+			 "runtime_dir: no usable path for the arena: %s",
+			 strerror(-r));
+		return r;
+	}
+	r = arena_open(&d->arena, d->arena_file, &d->control.arena_fresh,
+		       &recovered, d->err, sizeof(d->err));
+	if (r == 0)
+		log_event(LOG_LEVEL_INFO, "arena", "carried_on=%d recovered=%u",
+			  !d->control.arena_fresh, recovered);
+	return r;
+}
+
+static int open_registry(struct daemon *d)
+{
+	const struct config *c = &d->config;
+	const struct registry_options options = {
+		.max_orgs = c->max_orgs,
+		.max_projects = c->max_projects,
+		.max_keys = c->max_keys,
+		.ring_bytes = c->ring_bytes,
+		.default_limit = c->default_limit,
+		.default_window_ms = c->default_window_ms,
+		.key_prefix = c->key_prefix,
+		.strict = c->restore == RESTORE_STRICT,
+	};
+	struct registry_report report;
+	int r;
+
+	epoch_init(&d->epoch);
+	r = registry_open(&d->registry, d->records, &d->arena,
+			  d->control.arena_fresh, &d->table, &d->epoch,
+			  d->state_dir, &options, &report, d->err,
+			  sizeof(d->err));
+	if (r < 0)
+		return r;
+	if (report.warning[0] != '\0')
+		tell(LOG_LEVEL_WARN, "snapshot_refused", report.warning);
+	log_event(LOG_LEVEL_INFO, "loaded",
+		  "orgs=%u projects=%u keys=%u snapshot_restored=%d",
+		  report.orgs, report.projects, report.keys, report.restored);
+	return 0;
+}
+
+static int open_listeners(struct daemon *d)
+{
+	const struct listener_config *const all[] = {
+		[NATIVE] = &d->config.native,
+		[HTTP] = &d->config.http,
+		[ADMIN] = &d->config.admin,
+	};
+
+	for (int i = 0; i <= ADMIN; i++) {
+		if (all[i]->path[0] == '\0')
+			continue;
+		if (config_socket_path(&d->config, all[i], d->paths[i]) < 0) {
+			snprintf(d->err, sizeof(d->err), "%s: too long",
+				 all[i]->path);
+			return -ENAMETOOLONG;
+		}
+		d->fds[i] = listen_open(d->paths[i], all[i]->mode, d->err,
+					sizeof(d->err));
+		if (d->fds[i] < 0)
+			return d->fds[i];
+	}
+	return 0;
+}
+
+static int start_workers(struct daemon *d)
+{
+	const struct config *c = &d->config;
+	struct workers_options *o = &d->shared.options;
+	int r;
+
+	*o = (struct workers_options){
+		.listeners =
+			{
+				[NATIVE] = {.fd = d->fds[NATIVE],
+					    .protocol = PROTOCOL_NATIVE,
+					    .max_connections =
+						    c->native.max_connections},
+				[HTTP] = {.fd = d->fds[HTTP],
+					  .protocol = PROTOCOL_HTTP,
+					  .max_connections =
+						  c->http.max_connections},
+			},
+		.count = c->workers,
+		.max_connections = c->max_connections,
+		.idle_timeout_s = c->idle_timeout_s,
+		.recv_buffers = c->recv_buffers,
+		.send_buffers = c->send_buffers,
+		.output_bytes_max = c->output_bytes_max,
+		.http = {.reset_is_delta = c->reset_form == RESET_DELTA,
+			 .realm = c->realm},
+	};
+	keytext_prefix_init(&o->prefix, c->key_prefix);
+	d->shared.arena = &d->arena.arena;
+	d->shared.table = &d->table;
+	d->shared.epoch = &d->epoch;
+	r = workers_start(&d->workers, &d->shared, d->err, sizeof(d->err));
+	if (r < 0)
+		return r;
+	for (uint32_t i = 0; i < workers_count(d->workers); i++)
+		d->counters[i] = workers_counters(d->workers, i);
+	return 0;
+}
+
+static int start_snapshotter(struct daemon *d)
+{
+	int r = snapshotter_start(&d->snapshotter, &d->arena.arena, &d->epoch,
+				  d->state_dir, d->config.snapshot_interval_s);
+
+	if (r < 0)
+		snprintf(d->err, sizeof(d->err),
+			 "cannot start the snapshot thread: %s", strerror(-r));
+	return r;
+}
+
+static int open_admin(struct daemon *d)
+{
+	const struct admin_options options = {
+		.listen_fd = d->fds[ADMIN],
+		.max_connections = d->config.admin.max_connections,
+		.idle_ms = (uint64_t)d->config.idle_timeout_s * 1000,
+		.handle = api_handle,
+		.arg = &d->control,
+	};
+	int r;
+
+	d->control.registry = d->registry;
+	d->control.config = &d->config;
+	d->control.workers = d->counters;
+	d->control.worker_count = workers_count(d->workers);
+	d->control.arena_path = d->arena_file;
+	d->control.started_ms = (int64_t)clock_wall_ms();
+	d->control.ready = hook_ready;
+	d->control.snapshot = hook_snapshot;
+	d->control.snapshot_last = hook_snapshot_last;
+	d->control.hook_arg = d;
+	r = admin_open(&options, &d->admin);
+	if (r < 0)
+		snprintf(d->err, sizeof(d->err),
+			 "cannot serve the admin socket: %s", strerror(-r));
+	return r;
+}
+
+/* ---- the loop, and the way down ---- */
+
+static void announce(struct daemon *d, uint64_t began_ns)
+{
+	set_ready(d, true);
+	log_event(LOG_LEVEL_INFO, "ready",
+		  "version=%s workers=%u start_ms=%llu", STILE_VERSION,
+		  d->config.workers,
+		  (unsigned long long)(clock_ns(CLOCK_MONOTONIC) - began_ns) /
+			  1000000);
+	/* Whoever started us may have closed its end; we serve all the same. */
+	if (write(STDOUT_FILENO, "ready\n", 6) < 0)
+		log_event(LOG_LEVEL_DEBUG, "stdout_closed", "errno=%d", errno);
+	notify_systemd("READY=1\nSTATUS=serving");
+}
+
+/* The control thread: the admin API, until a signal says stop. */
+static void serve(struct daemon *d)
+{
+	struct pollfd fds[] = {
+		{.fd = d->signal_fd, .events = POLLIN},
+		{.fd = admin_fd(d->admin), .events = POLLIN},
+	};
+
+	for (;;) {
+		int signo;
+
+		if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+			log_event(LOG_LEVEL_ERROR, "poll", "errno=%d", errno);
+			return;
+		}
+		if (fds[1].revents != 0)
+			admin_step(d->admin);
+		signo = process_signal(d->signal_fd);
+		if (signo == SIGHUP) {
+			log_event(LOG_LEVEL_WARN, "sighup_ignored",
+				  "hint=\"a changed configuration needs a "
+				  "restart\"");
+		} else if (signo != 0) {
+			log_event(LOG_LEVEL_INFO, "stopping", "signal=%s",
+				  signo == SIGINT ? "SIGINT" : "SIGTERM");
+			return;
+		}
+	}
+}
+
+/* Everything that start() did and that still stands, backwards. Whatever was
+ * read is answered, and what was counted is on disk afterwards. */
+static int stop(struct daemon *d)
+{
+	int r = 0;
+
+	set_ready(d, false);
+	notify_systemd("STOPPING=1\nSTATUS=draining");
+	if (d->admin != NULL) {
+		d->admin = admin_close(d->admin);
+		d->fds[ADMIN] = -1;
+		unlink(d->paths[ADMIN]);
+	}
+	/* A proxy that connects now shall fail over at once, not wait in a
+	 * queue that nobody will take it from. */
+	for (int i = 0; i < PROTOCOLS; i++)
+		if (d->fds[i] >= 0)
+			unlink(d->paths[i]);
+	if (d->workers != NULL) {
+		workers_drain(d->workers);
+		workers_join(d->workers, d->config.drain_timeout_s * 1000);
+	}
+	for (int i = 0; i <= ADMIN; i++)
+		if (d->fds[i] >= 0)
+			listen_close(d->fds[i], d->paths[i]);
+	if (d->snapshotter != NULL)
+		r = snapshotter_stop(d->snapshotter, d->err, sizeof(d->err));
+	if (d->registry != NULL)
+		registry_close(d->registry);
+	if (d->workers != NULL)
+		workers_free(d->workers);
+	if (d->arena.arena.base != NULL)
+		arena_close(&d->arena);
+	if (d->records != NULL)
+		records_close(d->records);
+	if (d->lock_fd >= 0)
+		close(d->lock_fd);
+	if (d->signal_fd >= 0)
+		close(d->signal_fd);
+	return r;
+}
+
+static int start(struct daemon *d)
+{
+	static int (*const steps[])(struct daemon *) = {
+		prepare_process, lock_state,        open_records,
+		open_arena,      open_registry,     open_listeners,
+		start_workers,   start_snapshotter, open_admin,
+	};
+
+	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		int r = steps[i](d);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int run(struct daemon *d)
+{
+	uint64_t began_ns = clock_ns(CLOCK_MONOTONIC);
+	int r;
+
+	d->lock_fd = d->signal_fd = -1;
+	for (int i = 0; i <= ADMIN; i++)
+		d->fds[i] = -1;
+	log_set_level((enum log_level)d->config.log_level);
+	r = start(d);
+	if (r < 0) {
+		/* Start-up happens before a log reader: plain words too. */
+		fprintf(stderr, "stiled: %s\n",
+			d->err[0] != '\0' ? d->err : strerror(-r));
+		d->snapshotter = NULL;
+		(void)stop(d);
+		return EXIT_FAILED;
+	}
+	announce(d, began_ns);
+	serve(d);
+	if (stop(d) < 0) {
+		tell(LOG_LEVEL_ERROR, "stopped_without_snapshot", d->err);
+		return EXIT_FAILED;
+	}
+	log_event(LOG_LEVEL_INFO, "stopped", "clean=1");
+	return 0;
+}
+
+/* ---- the command line ---- */
+
+struct arguments {
+	const char *dir;
+	const char *config;
+	bool check;
+};
+
+static void print_help(void)
+{
+	fputs("stiled - says for every request who is calling and whether it "
+	      "may pass\n"
+	      "\n"
+	      "usage: stiled --dir DIR [--config FILE]\n"
+	      "       stiled --config FILE\n"
+	      "\n"
+	      "  --dir DIR        everything under DIR: stile.sock (native "
+	      "protocol),\n"
+	      "                   http.sock (HTTP checks), admin.sock (admin "
+	      "API) and\n"
+	      "                   state/; no configuration is needed\n"
+	      "  --config FILE    read settings from a YAML file\n"
+	      "  --check-config   check the settings, tell every fault, and "
+	      "exit\n"
+	      "  --help-config    print every setting with its default, as a "
+	      "YAML file\n"
+	      "  --help           print this\n"
+	      "  --version        print the version\n"
+	      "\n"
+	      "Prints `ready` once it serves, and tells systemd so. SIGTERM or "
+	      "SIGINT\n"
+	      "drains: stops accepting, answers what was read, writes a "
+	      "snapshot, exits 0.\n"
+	      "Exit status: 0 fine, 1 could not start or not stop cleanly, 2 "
+	      "wrong usage.\n"
+	      "\n"
+	      "Manage it with `stilectl --dir DIR`; see docs/operation.md.\n",
+	      stdout);
+}
+
+static int usage(const char *problem)
+{
+	fprintf(stderr, "stiled: %s; see stiled --help\n", problem);
+	return EXIT_USAGE;
+}
+
+/* -1: go on; otherwise the exit status. */
+static int read_arguments(int argc, char **argv, struct arguments *a)
+{
+	enum { DIR, CONFIG, CHECK, HELP_CONFIG, HELP, VERSION };
+	static const struct option words[] = {
+		{"dir", required_argument, NULL, DIR},
+		{"config", required_argument, NULL, CONFIG},
+		{"check-config", no_argument, NULL, CHECK},
+		{"help-config", no_argument, NULL, HELP_CONFIG},
+		{"help", no_argument, NULL, HELP},
+		{"version", no_argument, NULL, VERSION},
+		{NULL, 0, NULL, 0},
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", words, NULL)) != -1) {
+		switch (option) {
+		case DIR:
+			a->dir = optarg;
+			break;
+		case CONFIG:
+			a->config = optarg;
+			break;
+		case CHECK:
+			a->check = true;
+			break;
+		case HELP_CONFIG:
+			config_print_reference(stdout);
+			return 0;
+		case HELP:
+			print_help();
+			return 0;
+		case VERSION:
+			puts("stiled " STILE_VERSION);
+			return 0;
+		default:
+			return usage("wrong usage");
+		}
+	}
+	if (optind < argc)
+		return usage("it takes options only");
+	if (a->dir == NULL && a->config == NULL)
+		return usage("give it --dir DIR or --config FILE");
+	return -1;
+}
+
+static int read_config(const struct arguments *a, struct config *c)
+{
+	config_defaults(c);
+	if (a->config != NULL && config_load(c, a->config, stderr) < 0)
+		return EXIT_FAILED;
+	if (a->dir == NULL)
+		return 0;
+	if (a->dir[0] == '\0' || strlen(a->dir) >= sizeof(c->dir))
+		return usage("--dir: expected the name of a directory");
+	memset(c->dir, 0, sizeof(c->dir));
+	memcpy(c->dir, a->dir, strlen(a->dir));
+	return config_check(c, stderr) < 0 ? EXIT_FAILED : 0;
+}
+
+int main(int argc, char **argv)
+{
+	static struct daemon daemon;
+	struct arguments arguments = {0};
+	int status = read_arguments(argc, argv, &arguments);
+
+	if (status >= 0)
+		return status;
+	status = read_config(&arguments, &daemon.config);
+	if (status != 0 || arguments.check)
+		return status;
+	reply_json_init();
+	return run(&daemon);
+}
