@@ -11,8 +11,9 @@
 #include <stdint.h>
 
 /*
- * Binds and listens, with `mode` from the first moment on. A socket file that
- * nobody answers is removed; one that is in use is left alone (-EADDRINUSE).
+ * Binds and listens, with `mode` from the first moment on. A socket file whose
+ * process is gone is removed; one that is in use is left alone (-EADDRINUSE,
+ * after two seconds).
  * Returns the descriptor, or negative errno and a sentence in `err`.
  */
 int listen_open(const char *path, uint32_t mode, char *err, size_t err_len);
