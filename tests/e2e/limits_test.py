@@ -264,6 +264,7 @@ class Shape(Case):
                 r = n.check(key)
                 self.assertEqual(r.reason, ALLOW, limit)
                 self.assertEqual(r.limit, int(limit.split('/')[0]))
+        time.sleep(0.002)
         with self.d.native() as n:
             self.assertEqual(n.check(key, cost=65536).reason, ALLOW)
         for limit in ('0/1s', '65537/1s', '1/0ms', '1/32d', 'x', '1', '-1/1s'):

@@ -31,7 +31,7 @@ class Metrics(Case):
         after = self.d.metrics()
         grown = {}
         for name in after:
-            if 'verdicts_total' in name:
+            if 'checks_total' in name:
                 reason = name.split('"')[1]
                 n = after[name] - before.get(name, 0)
                 grown[reason] = grown.get(reason, 0) + n

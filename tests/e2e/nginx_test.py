@@ -221,11 +221,11 @@ class Shipped(Proxied):
         self.assertLess(opened, 10)
 
     def test_request_beside_the_api_is_not_checked(self):
-        before = self.d.metric('verdicts_total')
+        before = self.d.metric('checks_total')
         r = self.nginx.ask('/')
         self.assertEqual((r.status, r.body), (200, b'not the API\n'))
         self.assertIsNone(r['X-RateLimit-Limit'])
-        self.assertEqual(self.d.metric('verdicts_total'), before)
+        self.assertEqual(self.d.metric('checks_total'), before)
 
     def test_internal_location_is_not_reachable(self):
         self.assertEqual(self.nginx.ask('/_stile').status, 404)
