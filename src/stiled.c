@@ -211,8 +211,16 @@ static int open_registry(struct daemon *d)
 			  sizeof(d->err));
 	if (r < 0)
 		return r;
-	if (report.warning[0] != '\0')
-		tell(LOG_LEVEL_WARN, "snapshot_refused", report.warning);
+	if (report.warning[0] != '\0') {
+		/* Starting without it would forget what was counted, and the
+		 * next snapshot would take its place: that is for people to
+		 * decide. */
+		snprintf(d->err, sizeof(d->err),
+			 "%s (the file is left as it is; move it away to start "
+			 "with empty windows and usage totals of zero)",
+			 report.warning);
+		return -EBADMSG;
+	}
 	log_event(LOG_LEVEL_INFO, "loaded",
 		  "orgs=%u projects=%u keys=%u snapshot_restored=%d",
 		  report.orgs, report.projects, report.keys, report.restored);
