@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/worker_internal.h"
+
+#include <string.h>
+
+/* ---- bytes -> checks ---- */
+
+/* True when the input is used up; false: more in the next batch. */
+static bool parse_native(struct worker *w, struct input *in, uint32_t *count)
+{
+	struct conn *c = conn_at(&w->conns, in->conn_idx);
+	struct session *s = &w->sessions[in->conn_idx];
+	const uint8_t *bytes = ring_buffer(&w->ring, in->buffer);
+
+	while (in->off < in->len && conn_reads(c)) {
+		uint32_t left = in->len - in->off;
+		struct check *check = &w->checks[*count];
+		const uint8_t *frame;
+
+		if (*count == GATE_BATCH_MAX)
+			return false;
+		if (s->carry_len == 0 && left >= NATIVE_REQUEST_BYTES) {
+			frame = bytes + in->off;
+			in->off += NATIVE_REQUEST_BYTES;
+		} else {
+			uint32_t take = NATIVE_REQUEST_BYTES - s->carry_len;
+
+			/* The carry holds a check of this batch: not yet. */
+			if (s->blocked_in == w->batch)
+				return false;
+			take = take < left ? take : left;
+			memcpy(s->carry + s->carry_len, bytes + in->off, take);
+			s->carry_len += take;
+			in->off += take;
+			in->secret = in->carried = true;
+			if (s->carry_len < NATIVE_REQUEST_BYTES)
+				break;
+			frame = s->carry;
+			s->carry_len = 0;
+			s->blocked_in = w->batch;
+		}
+		if (!native_decode(frame, check)) {
+			counter_add(&w->counters.protocol_errors, 1);
+			conn_finish(&w->conns, in->conn_idx);
+		}
+		in->secret = in->secret || frame[0] != NATIVE_CHECK_HASH;
+		check->conn_idx = in->conn_idx;
+		(*count)++;
+	}
+	return true;
+}
+
+static void reply_probe(struct worker *w, uint32_t idx)
+{
+	struct http_parser *p = &w->parsers[idx];
+	uint8_t *out = conn_room(&w->conns, idx, HTTP_REPLY_MAX);
+
+	if (out == NULL)
+		return;
+	/* PAIRS: the control thread's store, relaxed: a flag that guards
+	 * nothing. */
+	conn_wrote(&w->conns, idx,
+		   (uint32_t)http_encode_probe(
+			   p,
+			   atomic_load_explicit(&w->team->shared->ready,
+						memory_order_relaxed),
+			   out));
+	if (http_must_close(p))
+		conn_finish(&w->conns, idx);
+	http_reply_done(p);
+}
+
+/* One check of a connection in a batch: the parser holds its key until the
+ * reply. */
+static bool parse_http(struct worker *w, struct input *in, uint32_t *count)
+{
+	struct conn *c = conn_at(&w->conns, in->conn_idx);
+	struct session *s = &w->sessions[in->conn_idx];
+	struct http_parser *p = &w->parsers[in->conn_idx];
+	const uint8_t *bytes = ring_buffer(&w->ring, in->buffer);
+
+	while (in->off < in->len && conn_reads(c)) {
+		struct check *check = &w->checks[*count];
+		enum http_event event;
+
+		if (s->blocked_in == w->batch || *count == GATE_BATCH_MAX)
+			return false;
+		in->off += (uint32_t)http_feed(
+			p, bytes + in->off, in->len - in->off, &event, check);
+		switch (event) {
+		case HTTP_MORE:
+			break;
+		case HTTP_PROBE:
+			reply_probe(w, in->conn_idx);
+			break;
+		case HTTP_BROKEN:
+			counter_add(&w->counters.protocol_errors, 1);
+			/* fall through */
+		case HTTP_CHECK:
+			check->conn_idx = in->conn_idx;
+			s->blocked_in = w->batch;
+			(*count)++;
+			break;
+		}
+	}
+	return true;
+}
+
+uint32_t worker_parse(struct worker *w)
+{
+	uint32_t count = 0, i;
+
+	w->batch++;
+	for (i = 0; i < w->input_count; i++) {
+		struct input *in = &w->inputs[i];
+		struct session *s = &w->sessions[in->conn_idx];
+		struct conn *c = conn_at(&w->conns, in->conn_idx);
+
+		/* An earlier input of this connection comes first. */
+		if (in->off == in->len || s->waits_in == w->batch)
+			continue;
+		if (c->gen != in->conn_gen || !conn_reads(c)) {
+			in->secret = true;
+			in->off = in->len;
+		} else if (!(c->kind == PROTOCOL_NATIVE
+				     ? parse_native(w, in, &count)
+				     : parse_http(w, in, &count))) {
+			s->waits_in = w->batch;
+		} else if (in->off < in->len) { /* it will not be read */
+			in->secret = true;
+			in->off = in->len;
+		}
+	}
+	return count;
+}
+
+/* ---- verdicts -> replies ---- */
+
+static void reply_http(struct worker *w, const struct check *c,
+		       const struct verdict *v)
+{
+	struct http_parser *p = &w->parsers[c->conn_idx];
+	uint8_t *out = conn_room(&w->conns, c->conn_idx, HTTP_REPLY_MAX);
+
+	if (out == NULL)
+		return;
+	conn_wrote(&w->conns, c->conn_idx,
+		   (uint32_t)http_encode(p, &w->options->http, c, v, w->wall_ms,
+					 out));
+	if (http_must_close(p))
+		conn_finish(&w->conns, c->conn_idx);
+	http_reply_done(p);
+}
+
+void worker_encode(struct worker *w, uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		const struct check *c = &w->checks[i];
+		uint8_t *out;
+
+		if (conn_at(&w->conns, c->conn_idx)->flags & CONN_ABORT)
+			continue;
+		if (conn_at(&w->conns, c->conn_idx)->kind == PROTOCOL_HTTP) {
+			reply_http(w, c, &w->verdicts[i]);
+			continue;
+		}
+		out = conn_room(&w->conns, c->conn_idx, NATIVE_REPLY_BYTES);
+		if (out == NULL)
+			continue;
+		native_encode(c, &w->verdicts[i], out);
+		conn_wrote(&w->conns, c->conn_idx, NATIVE_REPLY_BYTES);
+	}
+}
+
+void worker_recycle(struct worker *w)
+{
+	uint32_t i;
+
+	for (i = 0; i < w->input_count; i++) {
+		struct input *in = &w->inputs[i];
+		struct session *s = &w->sessions[in->conn_idx];
+
+		if (in->secret)
+			explicit_bzero(ring_buffer(&w->ring, in->buffer),
+				       in->len);
+		if (in->carried && s->carry_len == 0)
+			explicit_bzero(s->carry, sizeof(s->carry));
+		ring_recycle(&w->ring, in->buffer);
+	}
+	w->input_count = 0;
+	ring_publish(&w->ring);
+}
