@@ -3,9 +3,10 @@
 #define STILE_STATE_RECORDS_INTERNAL_H
 
 /*
- * state/records_internal - what records.c (statements), records_open.c (file,
- * pragmas), records_schema.c (versions) and records_backup.c share. Nobody
- * else includes it but the tests of migrations.
+ * state/records_internal - what records.c (rows), records_statement.c
+ * (statements, transactions, errors), records_open.c (file, pragmas),
+ * records_schema.c (versions) and records_backup.c share. Nobody else includes
+ * it but the tests of migrations.
  */
 #include "state/records.h"
 
@@ -58,6 +59,31 @@ int records_errno(sqlite3 *db, int code);
 
 /* Sets records_error() to "doing: what SQLite says"; returns the errno. */
 int records_fail(struct records *r, int code, const char *doing);
+
+/* Sets records_error() and returns the outcome. */
+int records_say(struct records *r, enum records_outcome outcome,
+		const char *text);
+
+/* Hands out statement `which`; it must not be in use, as it would be when the
+ * callback of a visit starts the same visit. */
+sqlite3_stmt *statement_start(struct records *r, enum records_statement which);
+void statement_finish(sqlite3_stmt *st);
+
+/* Binding cannot fail: the numbers are right and the memory is the caller's
+ * (SQLITE_STATIC) until statement_finish(). */
+void statement_bind_int(sqlite3_stmt *st, int at, int64_t value);
+void statement_bind_text(sqlite3_stmt *st, int at, const char *text,
+			 size_t len);
+void statement_bind_hash(sqlite3_stmt *st, int at,
+			 const uint8_t hash[static 32]);
+
+/* Runs a statement that returns no rows, and finishes it: 0, RECORDS_EXISTS,
+ * RECORDS_ABSENT (what it refers to), or negative errno. */
+int statement_run(struct records *r, sqlite3_stmt *st, const char *doing);
+/* The same; RECORDS_ABSENT when it changed no row. */
+int statement_change(struct records *r, sqlite3_stmt *st, const char *doing);
+/* Steps to the one row a search may have: 0, RECORDS_ABSENT or an error. */
+int statement_row(struct records *r, sqlite3_stmt *st, const char *absent);
 
 /* One array entry per version; entry i leads from version i to i + 1. */
 extern const char *const records_steps[];

@@ -89,8 +89,8 @@ static void put_header(struct writer *w, const struct arena *a, uint64_t now,
 
 static bool slot_used(const half_t *state)
 {
-	/* PAIRS: set_state() in state/registry.c, release. Publishes the id
-	 * beside it. */
+	/* PAIRS: set_state() in state/registry_slots.c, release. Publishes the
+	 * id beside it. */
 	return atomic_load_explicit(state, memory_order_acquire) != SLOT_FREE;
 }
 

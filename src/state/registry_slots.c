@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* Setting lines of the arena up: at start, and when something is created. */
+#include "state/registry_internal.h"
+
+#include "base/clock.h"
+#include "base/epoch.h"
+#include "gate/window.h"
+#include "state/arena.h"
+
+#include <string.h>
+
+uint32_t slot_expiry_s(int64_t expires_ms)
+{
+	int64_t s = expires_ms / 1000 + (expires_ms % 1000 != 0);
+
+	if (expires_ms <= 0)
+		return 0;
+	return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
+}
+
+uint64_t slot_rule(const struct org_record *rec)
+{
+	return window_rule(rec->limit, rec->window_ms * CLOCK_TICKS_PER_MS);
+}
+
+/* A slot whose first use was rolled back, or whose record is gone: the
+ * snapshot thread may be looking at it, so it is taken out of its sight
+ * before the line changes. */
+static void retire(struct registry *g, half_t *state)
+{
+	slot_set_half(state, SLOT_FREE);
+	epoch_wait(g->epoch);
+}
+
+/* PAIRS: the snapshot's load, acquire. Publishes the id beside it. */
+static void set_state(half_t *state, enum slot_state value)
+{
+	atomic_store_explicit(state, value, memory_order_release);
+}
+
+int slot_setup_org(struct registry *g, const struct org_record *rec)
+{
+	struct org *org = &g->arena->orgs[rec->slot];
+	uint64_t ring;
+	int r;
+
+	r = arena_reserve(g->file, REGION_ORGS,
+			  ((uint64_t)rec->slot + 1) * sizeof(*org));
+	if (r < 0)
+		return r;
+	r = rings_take(&g->rings, window_ring_log2(rec->limit), &ring);
+	if (r < 0)
+		return r;
+	if (!id_is_none(org->id))
+		retire(g, &org->state);
+	/* The gate keeps growing: a slot that served another organization must
+	 * not repeat its versions. */
+	slot_set_word(&org->head, 0);
+	slot_set_word(&org->tail, 0);
+	slot_set_word(&org->used, 0);
+	slot_set_word(&org->rule, slot_rule(rec));
+	slot_set_word(&org->ring, ring);
+	slot_set_word(&org->ring_prev, 0);
+	slot_set_word(&org->ring_switch, 0);
+	org->id = rec->id;
+	set_state(&org->state, rec->suspended ? SLOT_SUSPENDED : SLOT_ACTIVE);
+	slots_raise(&g->arena->header->org_slots, rec->slot);
+	return 0;
+}
+
+int slot_setup_project(struct registry *g, const struct project_record *rec)
+{
+	struct project *p = &g->arena->projects[rec->slot];
+	int r = arena_reserve(g->file, REGION_PROJECTS,
+			      ((uint64_t)rec->slot + 1) * sizeof(*p));
+
+	if (r < 0)
+		return r;
+	p->id = rec->id;
+	p->org = rec->org;
+	slot_set_half(&p->state, SLOT_ACTIVE);
+	slots_raise(&g->arena->header->project_slots, rec->slot);
+	return 0;
+}
+
+int slot_setup_key(struct registry *g, const struct key_record *rec)
+{
+	struct key *key = &g->arena->keys[rec->slot];
+	int r = arena_reserve(g->file, REGION_KEYS,
+			      ((uint64_t)rec->slot + 1) * sizeof(*key));
+
+	if (r < 0)
+		return r;
+	if (!id_equal(key->id, rec->id)) {
+		if (!id_is_none(key->id))
+			retire(g, &key->state);
+		slot_set_word(&key->used, 0);
+		slot_set_half(&key->last_use_min, 0);
+	}
+	memcpy(key->hash, rec->hash + KEY_HASH_SKIP, sizeof(key->hash));
+	key->id = rec->id;
+	key->org = rec->org;
+	key->project = rec->project;
+	slot_set_half(&key->expires_s, slot_expiry_s(rec->expires_ms));
+	set_state(&key->state,
+		  rec->revoked_ms != 0 ? SLOT_REVOKED : SLOT_ACTIVE);
+	slots_raise(&g->arena->header->key_slots, rec->slot);
+	return 0;
+}
