@@ -152,6 +152,6 @@ int snapshotter_stop(struct snapshotter *s, char *err, size_t err_len)
 	snprintf(err, err_len, "%s", s->last.error);
 	pthread_cond_destroy(&s->changed);
 	pthread_mutex_destroy(&s->mutex);
-	free(s);
+	/* The epoch keeps the reader in its list: not freed. */
 	return r;
 }
