@@ -102,8 +102,7 @@ static_assert(sizeof(struct project) == LINE_BYTES, "one line");
 /*
  * A key: one line. hash, id, org and project do not change while the slot is
  * in use; they are published by the key table (gate/keytable.h), whose entry
- * holds another 32 bits of the hash: 224 of 256 bits are compared, and the
- * bucket is chosen by the rest.
+ * holds another 40 bits of the hash: 232 of 256 bits are compared.
  */
 #define KEY_HASH_SKIP 8 /* bytes of the hash that are not repeated here */
 struct key {
