@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_TESTS_GATE_FIXTURE_H
+#define STILE_TESTS_GATE_FIXTURE_H
+
+/*
+ * tests/gate/fixture - organizations in an arena, without records and
+ * registry: slots are set up by hand, rings are handed out once.
+ */
+#include "base/check.h"
+#include "base/clock.h"
+#include "gate/claim.h"
+#include "gate/window.h"
+#include "state/arena.h"
+
+#include <string.h>
+
+#define MS CLOCK_TICKS_PER_MS
+
+struct fixture {
+	struct arena_file file;
+	struct arena *arena;
+	uint64_t ring_lines;
+	uint32_t ring_gen;
+};
+
+static inline void fixture_set(word_t *w, uint64_t value)
+{
+	/* PAIRS: nothing. Set up before threads start. */
+	atomic_store_explicit(w, value, memory_order_relaxed);
+}
+
+static inline uint64_t fixture_get(const word_t *w)
+{
+	/* PAIRS: nothing. One thread, or all others have ended. */
+	return atomic_load_explicit(w, memory_order_relaxed);
+}
+
+static inline void fixture_open(struct fixture *f)
+{
+	memset(f, 0, sizeof(*f));
+	check(arena_open_private(&f->file) == 0);
+	f->arena = &f->file.arena;
+}
+
+static inline void fixture_close(struct fixture *f)
+{
+	arena_close(&f->file);
+}
+
+/* A ring that nobody used before. */
+static inline uint64_t fixture_ring(struct fixture *f, unsigned log2)
+{
+	uint64_t place = f->ring_lines;
+
+	f->ring_lines += (UINT64_C(1) << log2) / (LINE_BYTES / sizeof(word_t));
+	check(arena_reserve(&f->file, REGION_RINGS,
+			    f->ring_lines * LINE_BYTES) == 0);
+	return RING_WORD(place, log2, ++f->ring_gen);
+}
+
+/* An organization with a fresh window; ring_log2 0: what the limit needs. */
+static inline struct org *fixture_org(struct fixture *f, uint32_t slot,
+				      uint32_t limit, uint64_t window,
+				      unsigned ring_log2)
+{
+	struct org *org = &f->arena->orgs[slot];
+
+	if (ring_log2 == 0)
+		ring_log2 = window_ring_log2(limit);
+	check(arena_reserve(&f->file, REGION_ORGS,
+			    (slot + UINT64_C(1)) * sizeof(*org)) == 0);
+	fixture_set(&org->head, 0);
+	fixture_set(&org->tail, 0);
+	fixture_set(&org->used, 0);
+	fixture_set(&org->rule, window_rule(limit, window));
+	fixture_set(&org->ring, fixture_ring(f, ring_log2));
+	fixture_set(&org->ring_prev, 0);
+	fixture_set(&org->ring_switch, 0);
+	memcpy(org->id.c, "org00000", ID_LEN);
+	org->id.c[7] = (char)('0' + slot % 10);
+	atomic_store_explicit(&org->state, SLOT_ACTIVE, memory_order_relaxed);
+	slots_raise(&f->arena->header->org_slots, slot);
+	return org;
+}
+
+static inline struct key *fixture_key(struct fixture *f, uint32_t slot)
+{
+	check(arena_reserve(&f->file, REGION_KEYS,
+			    (slot + UINT64_C(1)) * sizeof(struct key)) == 0);
+	return &f->arena->keys[slot];
+}
+
+#endif
