@@ -14,6 +14,7 @@
 #define NAME_LEN_MAX 64 /* a dotted name */
 #define OPTIONS_MAX 64  /* rows of the table */
 #define GROUPS_MAX 16   /* groups opened in one document */
+#define NESTING_MAX 16  /* of what is skipped; libyaml takes quadratic time */
 #define SHOWN_MAX 60    /* bytes of a foreign text that a fault repeats */
 
 struct reader {
@@ -23,12 +24,41 @@ struct reader {
 	uint32_t lines[OPTIONS_MAX]; /* where each option was set */
 	char groups[GROUPS_MAX][NAME_LEN_MAX];
 	unsigned group_count;
-	bool broken; /* not YAML: stop */
+	unsigned depth;
+	const char *text;
+	size_t text_len;
+	bool broken; /* not YAML, or nested too deeply: stop */
 };
 
 static uint32_t line_at(yaml_mark_t mark)
 {
 	return mark.line < UINT32_MAX ? (uint32_t)mark.line + 1 : 0;
+}
+
+/* The reader of bytes gives a place in the text where everybody else gives a
+ * mark. */
+static uint32_t problem_line(const struct reader *r)
+{
+	const yaml_parser_t *p = &r->parser;
+	uint32_t line = 1;
+
+	if (p->error != YAML_READER_ERROR)
+		return line_at(p->problem_mark);
+	for (size_t i = 0; i < r->text_len && i < p->problem_offset; i++)
+		line += r->text[i] == '\n';
+	return line;
+}
+
+/* Follows the depth; false when it is beyond its bound. */
+static bool nest(struct reader *r, const yaml_event_t *e)
+{
+	if (e->type == YAML_MAPPING_START_EVENT ||
+	    e->type == YAML_SEQUENCE_START_EVENT)
+		r->depth++;
+	else if (e->type == YAML_MAPPING_END_EVENT ||
+		 e->type == YAML_SEQUENCE_END_EVENT)
+		r->depth--;
+	return r->depth <= NESTING_MAX;
 }
 
 /* The next event, which the caller deletes; false when there is none. */
@@ -38,13 +68,22 @@ static bool next(struct reader *r, yaml_event_t *ret_event)
 
 	if (r->broken)
 		return false;
-	if (yaml_parser_parse(&r->parser, ret_event))
+	if (!yaml_parser_parse(&r->parser, ret_event)) {
+		r->broken = true;
+		config_fault(&r->faults, problem_line(r), NULL,
+			     "not valid YAML: %s%s%s",
+			     p->problem ? p->problem : "out of memory",
+			     p->context ? ", " : "",
+			     p->context ? p->context : "");
+		return false;
+	}
+	if (nest(r, ret_event))
 		return true;
 	r->broken = true;
-	config_fault(&r->faults, line_at(p->problem_mark), NULL,
-		     "not valid YAML: %s%s%s",
-		     p->problem ? p->problem : "out of memory",
-		     p->context ? ", " : "", p->context ? p->context : "");
+	config_fault(&r->faults, line_at(ret_event->start_mark), NULL,
+		     "nested more than %d deep; the rest is not read",
+		     NESTING_MAX);
+	yaml_event_delete(ret_event);
 	return false;
 }
 
@@ -121,6 +160,20 @@ static bool open_group(struct reader *r, const char *name)
 	return true;
 }
 
+/* Does a node carry an anchor or a tag? */
+static bool decorated(const yaml_event_t *e)
+{
+	switch (e->type) {
+	case YAML_SCALAR_EVENT:
+		return e->data.scalar.anchor || e->data.scalar.tag;
+	case YAML_MAPPING_START_EVENT:
+		return e->data.mapping_start.anchor ||
+		       e->data.mapping_start.tag;
+	default:
+		return false;
+	}
+}
+
 static bool plain(const yaml_event_t *e)
 {
 	return e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
@@ -147,7 +200,7 @@ static void set_scalar(struct reader *r, const char *name, size_t row,
 		option_describe(o, expected);
 		config_fault(&r->faults, line, name,
 			     "expected %s; there is no value", expected);
-	} else if (e->data.scalar.tag || e->data.scalar.anchor) {
+	} else if (decorated(e)) {
 		config_fault(&r->faults, line, name,
 			     "expected a value without tag or anchor");
 	} else if (option_is_number(o) && !plain(e)) {
@@ -192,6 +245,9 @@ static void read_known(struct reader *r, const char *name, uint32_t line)
 		config_fault(&r->faults, line, name, "expected %s", expected);
 		skip(r, type);
 	} else if (type == YAML_MAPPING_START_EVENT) {
+		if (decorated(&e))
+			config_fault(&r->faults, line, name,
+				     "expected a group without tag or anchor");
 		if (!open_group(r, name)) {
 			config_fault(&r->faults, line, name,
 				     "this group is given twice");
@@ -239,6 +295,10 @@ static void read_mapping(struct reader *r, const char *prefix)
 		    strlen(key) == e.data.scalar.length &&
 		    (find_option(name) < config_option_count ||
 		     is_group(name))) {
+			if (decorated(&e))
+				config_fault(&r->faults, line, name,
+					     "expected a name without tag or "
+					     "anchor");
 			yaml_event_delete(&e);
 			read_known(r, name, line);
 			continue;
@@ -260,6 +320,9 @@ static void read_document(struct reader *r)
 		return;
 	type = e.type;
 	if (type == YAML_MAPPING_START_EVENT) {
+		if (decorated(&e))
+			config_fault(&r->faults, line_at(e.start_mark), NULL,
+				     "expected options without tag or anchor");
 		read_mapping(r, "");
 	} else if (type != YAML_SCALAR_EVENT || !is_null(&e)) {
 		config_fault(&r->faults, line_at(e.start_mark), NULL,
@@ -290,7 +353,8 @@ int config_load_text(struct config *c, const char *name, const char *text,
 		     size_t text_len, FILE *diag)
 {
 	struct config loaded = *c;
-	struct reader r = {.config = &loaded};
+	struct reader r = {
+		.config = &loaded, .text = text, .text_len = text_len};
 
 	_Static_assert(sizeof(r.lines) / sizeof(r.lines[0]) == OPTIONS_MAX, "");
 	if (config_option_count > OPTIONS_MAX)
@@ -335,7 +399,10 @@ int config_load(struct config *c, const char *path, FILE *diag)
 	if (!text)
 		return -ENOMEM;
 	r = read_file(path, text, CONFIG_FILE_MAX + 1, &len);
-	if (r < 0 && diag)
+	if (r == -EFBIG && diag)
+		fprintf(diag, "%s: expected a file of at most %u bytes\n", path,
+			CONFIG_FILE_MAX);
+	else if (r < 0 && diag)
 		fprintf(diag, "%s: cannot be read: %s\n", path, strerror(-r));
 	if (r == 0)
 		r = config_load_text(c, path, text, len, diag);
