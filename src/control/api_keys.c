@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "control/api_call.h"
 
+#include "base/rfc3339.h"
+
 #include <inttypes.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* The arena keeps expiry in 32 bits of seconds: up to February 2106. */
-#define EXPIRES_LAST_MS ((int64_t)UINT32_MAX * 1000)
 
 /* What a key may be given, in the body of create and of import. */
 struct key_input {
@@ -18,16 +17,14 @@ struct key_input {
 	uint8_t hash[32];
 };
 
-/* Expiry in whole seconds, as it is enforced. */
 static bool set_expiry(int64_t at_ms, int64_t now_ms, struct key_record *key,
 		       char problem[static INPUT_PROBLEM_MAX])
 {
-	key->expires_ms = at_ms / 1000 * 1000;
-	if (key->expires_ms > now_ms && key->expires_ms <= EXPIRES_LAST_MS)
+	key->expires_ms = at_ms;
+	if (at_ms > now_ms && at_ms <= RFC3339_LAST_MS)
 		return true;
 	snprintf(problem, INPUT_PROBLEM_MAX,
-		 "Expiry: expected a time after now and before "
-		 "2106-02-07T06:28:16Z");
+		 "Expiry: expected a time after now and before the year 10000");
 	return false;
 }
 
@@ -35,7 +32,7 @@ static bool set_expiry_in(uint64_t in_ms, int64_t now_ms,
 			  struct key_record *key,
 			  char problem[static INPUT_PROBLEM_MAX])
 {
-	uint64_t most = (uint64_t)EXPIRES_LAST_MS;
+	uint64_t most = (uint64_t)RFC3339_LAST_MS;
 
 	return set_expiry(in_ms > most ? INT64_MAX : now_ms + (int64_t)in_ms,
 			  now_ms, key, problem);
@@ -196,9 +193,9 @@ void api_key_rotate(struct call *c)
 
 	if (!call_input(c, inputs, 1))
 		return;
-	if (grace_ms > (uint64_t)(EXPIRES_LAST_MS - c->now_ms)) {
+	if (grace_ms > (uint64_t)(RFC3339_LAST_MS - c->now_ms)) {
 		call_invalid(c, "\"grace\": expected a duration that ends "
-				"before 2106-02-07T06:28:16Z");
+				"before the year 10000");
 		return;
 	}
 	r = registry_key_rotate(c->control->registry, c->subject, grace_ms,

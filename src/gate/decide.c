@@ -91,16 +91,17 @@ static void probe_table(struct gate *g, const struct check *checks,
 
 static inline bool key_valid(const struct key *key, uint64_t wall_ms)
 {
-	uint32_t expires_s;
+	uint64_t expires_ms;
 
 	/* PAIRS: the registry's stores, relaxed. They guard no other memory; an
 	 * acknowledged change is seen because a grace period lies between it
-	 * and this sweep (base/epoch.h). Likewise expires_s. */
+	 * and this sweep (base/epoch.h). Likewise expires_ms. */
 	if (atomic_load_explicit(&key->state, memory_order_relaxed) !=
 	    SLOT_ACTIVE)
 		return false;
-	expires_s = atomic_load_explicit(&key->expires_s, memory_order_relaxed);
-	return expires_s == 0 || wall_ms / 1000 < expires_s;
+	expires_ms =
+		atomic_load_explicit(&key->expires_ms, memory_order_relaxed);
+	return expires_ms == 0 || wall_ms < expires_ms;
 }
 
 /* Stage 3: which key is it really, and is it any good. */

@@ -112,9 +112,8 @@ struct key {
 	uint32_t org; /* slot */
 	uint32_t project;    /* slot, 0 = none */
 	half_t state;        /* enum slot_state */
-	half_t expires_s;    /* wall clock, seconds; 0 = never */
 	half_t last_use_min; /* wall clock, minutes; coarse; 0 = never */
-	uint32_t spare;
+	word_t expires_ms;   /* wall clock; 0 = never */
 } LINE_ALIGNED;
 static_assert(sizeof(struct key) == LINE_BYTES, "one line");
 

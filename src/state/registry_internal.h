@@ -61,14 +61,11 @@ int slot_setup_project(struct registry *g, const struct project_record *rec);
  * the same key are kept. */
 int slot_setup_key(struct registry *g, const struct key_record *rec);
 
-/* Milliseconds to whole seconds, up: a key lives at least as long as said. */
-uint32_t slot_expiry_s(int64_t expires_ms);
-
 /* Limit and window of the record as a rule word. */
 uint64_t slot_rule(const struct org_record *rec);
 
 /* Stores to words that nobody else reads yet, or that guard nothing.
- * PAIRS: for half words (state, expiry) key_valid() and judge() in
+ * PAIRS: for state and expiry key_valid() and judge() in
  * gate/decide.c, relaxed: the grace period that follows each acknowledged
  * change is what orders them. */
 static inline void slot_set_half(half_t *h, uint32_t value)

@@ -61,9 +61,6 @@ static int check_expiry(struct registry *g, const struct key_record *rec)
 	if (rec->expires_ms != 0 && rec->expires_ms <= (int64_t)clock_wall_ms())
 		return registry_fail(g, REGISTRY_INVALID,
 				     "the expiry lies in the past");
-	if (rec->expires_ms / 1000 >= UINT32_MAX)
-		return registry_fail(g, REGISTRY_INVALID,
-				     "the expiry lies beyond the year 2106");
 	return 0;
 }
 
@@ -191,8 +188,8 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 		r = publish_key(g, ret_new);
 	if (r != 0)
 		goto out_wipe;
-	slot_set_half(&g->arena->keys[ret_old->slot].expires_s,
-		      slot_expiry_s(ret_old->expires_ms));
+	slot_set_word(&g->arena->keys[ret_old->slot].expires_ms,
+		      (uint64_t)ret_old->expires_ms);
 	if (ret_old->revoked_ms != 0) {
 		slot_set_half(&g->arena->keys[ret_old->slot].state,
 			      SLOT_REVOKED);

@@ -9,15 +9,6 @@
 
 #include <string.h>
 
-uint32_t slot_expiry_s(int64_t expires_ms)
-{
-	int64_t s = expires_ms / 1000 + (expires_ms % 1000 != 0);
-
-	if (expires_ms <= 0)
-		return 0;
-	return s < UINT32_MAX ? (uint32_t)s : UINT32_MAX;
-}
-
 uint64_t slot_rule(const struct org_record *rec)
 {
 	return window_rule(rec->limit, rec->window_ms * CLOCK_TICKS_PER_MS);
@@ -101,7 +92,7 @@ int slot_setup_key(struct registry *g, const struct key_record *rec)
 	key->id = rec->id;
 	key->org = rec->org;
 	key->project = rec->project;
-	slot_set_half(&key->expires_s, slot_expiry_s(rec->expires_ms));
+	slot_set_word(&key->expires_ms, (uint64_t)rec->expires_ms);
 	set_state(&key->state,
 		  rec->revoked_ms != 0 ? SLOT_REVOKED : SLOT_ACTIVE);
 	slots_raise(&g->arena->header->key_slots, rec->slot);

@@ -62,8 +62,8 @@ static struct scene *open_scene(uint32_t limit)
 	make_key(s, KEY_GOOD, ORG_GOOD);
 	atomic_store_explicit(&make_key(s, KEY_REVOKED, ORG_GOOD)->state,
 			      SLOT_REVOKED, memory_order_relaxed);
-	atomic_store_explicit(&make_key(s, KEY_EXPIRED, ORG_GOOD)->expires_s,
-			      WALL_MS / 1000, memory_order_relaxed);
+	atomic_store_explicit(&make_key(s, KEY_EXPIRED, ORG_GOOD)->expires_ms,
+			      WALL_MS, memory_order_relaxed);
 	make_key(s, KEY_PROJECT, ORG_GOOD)->project = 1;
 	make_key(s, KEY_SUSPENDED, ORG_SUSPENDED);
 	project = &s->f.arena->projects[1];
@@ -258,17 +258,16 @@ Test(decide, key_of_a_foreign_shape_is_looked_up)
 	close_scene(s);
 }
 
-Test(decide, key_expires_at_its_second_and_not_before)
+Test(decide, key_expires_at_its_millisecond_and_not_before)
 {
 	struct scene *s = open_scene(5);
-	half_t *expires_s = &s->f.arena->keys[KEY_GOOD].expires_s;
+	word_t *expires_ms = &s->f.arena->keys[KEY_GOOD].expires_ms;
 
-	atomic_store_explicit(expires_s, WALL_MS / 1000 + 1,
-			      memory_order_relaxed);
+	atomic_store_explicit(expires_ms, WALL_MS + 1, memory_order_relaxed);
 	cr_assert_eq(ask(s, KEY_GOOD, 1, T0).reason, REASON_ALLOW);
-	atomic_store_explicit(expires_s, WALL_MS / 1000, memory_order_relaxed);
+	atomic_store_explicit(expires_ms, WALL_MS, memory_order_relaxed);
 	cr_assert_eq(ask(s, KEY_GOOD, 1, T0).reason, REASON_INVALID_KEY);
-	atomic_store_explicit(expires_s, UINT32_MAX, memory_order_relaxed);
+	atomic_store_explicit(expires_ms, INT64_MAX, memory_order_relaxed);
 	cr_assert_eq(ask(s, KEY_GOOD, 1, T0).reason, REASON_ALLOW);
 	close_scene(s);
 }
