@@ -129,8 +129,8 @@ Test(decide, valid_key_passes_with_every_field_of_the_answer)
 	cr_assert_eq(v.limit, 5);
 	cr_assert_eq(v.remaining, 3);
 	cr_assert_eq(v.window_ms, WINDOW_MS);
-	cr_assert_eq(v.reset_ms, WINDOW_MS + 1, "a tick more, rounded up");
-	cr_assert_eq(v.retry_ms, WINDOW_MS + 1);
+	cr_assert_eq(v.reset_ms, WINDOW_MS, "not 1 ms more");
+	cr_assert_eq(v.retry_ms, WINDOW_MS);
 	cr_assert_str_eq(v.limit_name, "org");
 	cr_assert_eq(org_used(s), 2);
 	cr_assert_eq(key_used(s, KEY_GOOD), 2);
@@ -306,7 +306,7 @@ Test(decide, peek_answers_and_counts_nothing)
 	v = decide(s, &c, T0 + MS);
 	cr_assert_eq(v.reason, REASON_RATE_LIMITED);
 	cr_assert_eq(v.remaining, 0);
-	cr_assert_eq(v.retry_ms, WINDOW_MS);
+	cr_assert_eq(v.retry_ms, WINDOW_MS - 1);
 	c.cost = 4;
 	cr_assert_eq(decide(s, &c, T0).reason, REASON_COST_ABOVE_LIMIT);
 	cr_assert_eq(org_used(s), 3);
@@ -324,8 +324,8 @@ Test(decide, denial_uses_up_nothing_and_says_when)
 	v = ask(s, KEY_GOOD, 2, T0 + MS);
 	cr_assert_eq(v.reason, REASON_RATE_LIMITED);
 	cr_assert_eq(v.remaining, 1);
-	cr_assert_eq(v.retry_ms, WINDOW_MS);
-	cr_assert_eq(v.reset_ms, WINDOW_MS);
+	cr_assert_eq(v.retry_ms, WINDOW_MS - 1);
+	cr_assert_eq(v.reset_ms, WINDOW_MS - 1);
 	/* A tick before: rounded up, never 0. */
 	v = ask(s, KEY_GOOD, 2, T0 + WINDOW_MS * MS);
 	cr_assert_eq(v.retry_ms, 1);
@@ -348,7 +348,7 @@ Test(decide, longest_window_fits_the_answer)
 	ask(s, KEY_GOOD, 1, T0);
 	v = ask(s, KEY_GOOD, 1, T0);
 	cr_assert_eq(v.window_ms, WINDOW_MS_MAX);
-	cr_assert_eq(v.retry_ms, WINDOW_MS_MAX + 1);
+	cr_assert_eq(v.retry_ms, WINDOW_MS_MAX);
 	close_scene(s);
 }
 
