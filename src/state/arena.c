@@ -58,7 +58,7 @@ static int read_boot_id(uint8_t id[static 16])
 
 		if (end == digit)
 			continue;
-		id[n / 2] = (uint8_t)(id[n / 2] << 4 | v);
+		id[n / 2] = (uint8_t)((unsigned)id[n / 2] << 4 | v);
 		n++;
 	}
 	return n == 32 ? 0 : -EIO;

@@ -94,9 +94,9 @@ static bool parse_http(struct worker *w, struct input *in, uint32_t *count)
 			reply_probe(w, in->conn_idx);
 			break;
 		case HTTP_BROKEN:
-			counter_add(&w->counters.protocol_errors, 1);
-			/* fall through */
 		case HTTP_CHECK:
+			if (event == HTTP_BROKEN)
+				counter_add(&w->counters.protocol_errors, 1);
 			check->conn_idx = in->conn_idx;
 			s->blocked_in = w->batch;
 			(*count)++;
