@@ -22,7 +22,7 @@ static int refuse_damaged(struct records *r, const char *table)
 {
 	return fs_fail(-EBADMSG, r->error, sizeof(r->error),
 		       "a row of table %s does not obey the schema; check %s "
-		       "and restore a backup (docs/records.md)",
+		       "and restore a backup (docs/operation.md)",
 		       table, r->path);
 }
 

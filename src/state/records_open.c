@@ -172,7 +172,7 @@ static int judge_database(sqlite3 *db, const char *path, int *ret_version,
 	if ((code & 0xff) == SQLITE_CORRUPT)
 		return fs_fail(-EBADMSG, err, err_len,
 			       "%s is damaged: %s; restore a backup "
-			       "(docs/records.md)",
+			       "(docs/operation.md)",
 			       path, sqlite3_errmsg(db));
 	if (code != SQLITE_OK)
 		return fs_fail(records_errno(db, code), err, err_len,
@@ -184,7 +184,7 @@ static int judge_database(sqlite3 *db, const char *path, int *ret_version,
 	if (version < 0 || (app == RECORDS_APPLICATION_ID && version == 0))
 		return fs_fail(-EBADMSG, err, err_len,
 			       "%s says schema %d, which never was; restore a "
-			       "backup (docs/records.md)",
+			       "backup (docs/operation.md)",
 			       path, version);
 	*ret_version = version;
 	return 0;
@@ -291,7 +291,7 @@ static int open_database(struct records *r, char *err, size_t err_len)
 	if (code != SQLITE_OK)
 		return fs_fail(records_errno(r->db, code), err, err_len,
 			       "%s does not have the tables of schema %d: %s; "
-			       "restore a backup (docs/records.md)",
+			       "restore a backup (docs/operation.md)",
 			       r->path, records_version, sqlite3_errmsg(r->db));
 	return 0;
 }
