@@ -367,6 +367,25 @@ class GateAway(Proxied):
             os.kill(self.d.pid, signal.SIGCONT)
 
 
+class FullGate(Proxied):
+    config = 'workers: 1\nhttp: {max_connections: 1}\n'
+
+    def test_full_is_503_and_serves_when_there_is_room(self):
+        """nginx finds either the gate's 503 or a closed connection, by chance:
+        hence many tries."""
+        headers = bearer(self.key['key'])
+        with self.d.http() as c:
+            self.assertEqual(c.ask('GET', '/livez').status, 200)
+            for _ in range(30):
+                r = self.nginx.ask('/v1/x', headers)
+                self.assertDenied(r, 503)
+                self.assertEqual(r['Retry-After'], '1')
+        harness.wait_until(
+            lambda: self.nginx.ask('/v1/x', headers).status == 200,
+            'there is room again')
+        self.assertEqual(self.used(), 1)
+
+
 def fail_open(text):
     """Exactly the change that the file describes."""
     return re.sub(r'\treturn 403;\n(.*\n.*\n)\t#return 204;',
