@@ -4,8 +4,7 @@
 /*
  * The one place that knows every command and option: the command line is
  * parsed, checked and explained from these rows. A command added here also
- * belongs in stilectl.bash-completion and docs/stilectl.md (the end-to-end
- * test compares them).
+ * belongs in stilectl.bash-completion.
  */
 const struct ctl_option ctl_options[OPT_COUNT] = {
 	[OPT_DIR] = {"dir", "DIR", "directory of stiled's sockets (see below)"},
