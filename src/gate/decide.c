@@ -24,11 +24,15 @@ void gate_init(struct gate *g, struct arena *a, struct keytable *t,
  * Ticks to milliseconds, rounded up. The last tick is left out: it is there
  * because the check's own tick had begun already, and a reply needs longer than
  * 4 us to arrive. With it, a check that fills a window of 60 s would be told to
- * come back in 60,001 ms, which HTTP rounds to 61 s.
+ * come back in 60,001 ms, which HTTP rounds to 61 s. A last tick that stands
+ * alone is 1 ms: 0 would say that the window is at rest.
  */
 static inline uint32_t ticks_to_ms(uint64_t ticks)
 {
 	uint64_t ms = (ticks + CLOCK_TICKS_PER_MS - 2) / CLOCK_TICKS_PER_MS;
+
+	if (ticks == 1)
+		ms = 1;
 
 	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }
@@ -165,6 +169,7 @@ static void judge(struct gate *g, const struct check *c, struct verdict *v,
 		window_peek(a, org, 0, now, g->counters, &w);
 		v->reason = REASON_SUSPENDED;
 		answer_window(v, &w);
+		v->retry_ms = 0; /* waiting does not help */
 		return;
 	}
 	if (c->flags & CHECK_PEEK) {
@@ -177,8 +182,6 @@ static void judge(struct gate *g, const struct check *c, struct verdict *v,
 	if (!w.allowed)
 		v->reason = c->cost > w.limit ? REASON_COST_ABOVE_LIMIT
 					      : REASON_RATE_LIMITED;
-	if (v->reason == REASON_RATE_LIMITED && v->retry_ms == 0)
-		v->retry_ms = 1;
 }
 
 void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,

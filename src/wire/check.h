@@ -79,7 +79,8 @@ struct verdict {
 	uint32_t window_ms;
 	uint32_t reset_ms; /* until the window is wholly at rest; 0 = it is */
 	uint32_t retry_ms; /* 429: until a check of this cost can pass; when
-			    * allowed: until additional quota, 0 = at rest */
+			    * allowed: until additional quota, 0 = at rest;
+			    * 0 when no waiting helps */
 	struct id org;
 	struct id project; /* none for a key of the organization */
 	struct id key;

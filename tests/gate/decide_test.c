@@ -315,6 +315,41 @@ Test(decide, peek_answers_and_counts_nothing)
 	close_scene(s);
 }
 
+Test(decide, waiting_ends_no_suspension)
+{
+	struct scene *s = open_scene(5);
+	struct verdict v;
+
+	ask(s, KEY_GOOD, 2, T0);
+	atomic_store_explicit(&s->f.arena->orgs[ORG_GOOD].state, SLOT_SUSPENDED,
+			      memory_order_relaxed);
+	v = ask(s, KEY_GOOD, 2, T0 + MS);
+	cr_assert_eq(v.reason, REASON_SUSPENDED);
+	cr_assert_eq(v.remaining, 3);
+	cr_assert_eq(v.reset_ms, WINDOW_MS - 1);
+	cr_assert_eq(v.retry_ms, 0);
+	close_scene(s);
+}
+
+Test(decide, window_is_at_rest_after_its_last_tick_not_before)
+{
+	struct scene *s = open_scene(2);
+	struct check peek = check_of(s->text[KEY_GOOD], 1);
+	struct verdict v;
+
+	peek.flags = CHECK_PEEK;
+	ask(s, KEY_GOOD, 1, T0);
+	v = decide(s, &peek, T0 + WINDOW_MS * MS);
+	cr_assert_eq(v.remaining, 1);
+	cr_assert_eq(v.reset_ms, 1);
+	cr_assert_eq(v.retry_ms, 1);
+	v = decide(s, &peek, T0 + WINDOW_MS * MS + 1);
+	cr_assert_eq(v.remaining, 2);
+	cr_assert_eq(v.reset_ms, 0);
+	cr_assert_eq(v.retry_ms, 0);
+	close_scene(s);
+}
+
 Test(decide, denial_uses_up_nothing_and_says_when)
 {
 	struct scene *s = open_scene(3);
