@@ -318,7 +318,8 @@ void window_save(struct arena *a, uint32_t slot, uint64_t now,
 		/* Workers go on meanwhile. An entry's place is written again
 		 * only after it has left the window, so with a stamp later
 		 * than ours: that tells an overwritten one, and everything
-		 * before it has left the window too. */
+		 * before it has left the window too. A window made shorter
+		 * meanwhile lets it be overwritten sooner: begin again. */
 		for (i = gone = 0; i < count; i++) {
 			uint64_t e = entry(&v, from + i);
 
@@ -327,7 +328,11 @@ void window_save(struct arena *a, uint32_t slot, uint64_t now,
 			if (out[i].stamp > v.now)
 				gone = i + 1;
 		}
-	} while (claim_load(&org->ring) != v.ring ||
+		/* Whoever overwrote what was read above had seen these words
+		 * change, and its entry was an acquire load: they are seen
+		 * here. None takes an old value again within the section. */
+	} while (claim_load(&org->rule) != v.rule ||
+		 claim_load(&org->ring) != v.ring ||
 		 claim_load(&org->ring_switch) != v.ring_switch);
 
 	/* From the total before each entry to the units of each. */
