@@ -258,6 +258,9 @@ void window_swap_ring(struct claim *c, struct org *org, uint64_t ring)
 		head = claim_load(&org->head);
 		check(RING_LOG2(ring) >= RING_LOG2(old) &&
 		      RING_GEN(ring) != RING_GEN(old));
+		/* Else entries of ring_prev would be lost, and the limit with
+		 * them. */
+		check(border <= claim_load(&org->tail));
 		claim_begin(c);
 		claim_add(c, &org->ring_prev, claim_load(&org->ring_prev), old);
 		claim_add(c, &org->ring, old, ring);
