@@ -14,6 +14,7 @@
  * Order      what the writer stored before epoch_wait() is seen by every
  *            section that begins after it returned (and everything that a
  *            section did happens before epoch_wait() returns).
+ * Proof      tests/torture/epoch_torture.c
  */
 #include <ck_epoch.h>
 

@@ -10,6 +10,7 @@
  * Threads    one puts, one gets.
  * Progress   wait-free.
  * Bound      HANDOFF_ENTRIES - 1; a full ring is an answer.
+ * Proof      tests/torture/handoff_torture.c
  */
 #include "base/epoch.h" /* tsan_acquire, tsan_release */
 

@@ -20,8 +20,9 @@
  * was the gate's before and after. If it was not, the decision is complete
  * already: an owner re-uses its descriptor only after the gate moved on.
  *
- * Proof by test: tests/torture/claim_torture.c (threads), and
- * tests/torture/claim_kill.c (death between any two steps).
+ * Proof by test: tests/torture/claim_torture.c (threads), claim_kill.c (death
+ * between any two instructions), claim_late.c (a helper that was stopped
+ * anywhere, while the owner went on).
  */
 
 /* Pauses before helping: the owner is most likely about to finish, and two

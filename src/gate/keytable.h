@@ -17,6 +17,7 @@
  * Memory     8 bytes an entry at a load of 0.3 to 0.6; huge pages where the
  *            kernel gives them. Private to the process: rebuilt from the
  *            records at start.
+ * Proof      tests/torture/keytable_torture.c
  */
 #include "gate/layout.h"
 

@@ -18,6 +18,9 @@
  * Memory     one 8-byte entry per unit of the limit, rounded up to a power of
  *            two; handed in by the control thread.
  * Time       ticks of base/clock.h, passed in.
+ * Proof      tests/gate/window_trace_test.c (against a naive log),
+ *            tests/torture/window_torture.c (threads, against a serial
+ *            execution), tests/torture/save_torture.c (window_save).
  */
 #include "gate/claim.h"
 #include "gate/layout.h"
