@@ -17,6 +17,7 @@
 struct api {
 	CURL *curl;
 	char error[CURL_ERROR_SIZE];
+	bool is_admin; /* admin.sock, not http.sock */
 	char socket[SOCKET_PATH_MAX + 1];
 };
 
@@ -25,6 +26,7 @@ struct transfer {
 	struct reply *reply;
 	size_t capacity;
 	bool too_large;
+	long timeout_s;
 	header_fn header;
 	void *header_arg;
 };
@@ -71,7 +73,7 @@ static int socket_path(const struct ctl *c, const char *file,
 	return CTL_OK;
 }
 
-static int api_open(struct ctl *c, const char *file)
+static int api_open(struct ctl *c, bool is_admin)
 {
 	struct api *a;
 	int rc;
@@ -81,7 +83,8 @@ static int api_open(struct ctl *c, const char *file)
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return out_of_memory();
-	rc = socket_path(c, file, a->socket);
+	a->is_admin = is_admin;
+	rc = socket_path(c, is_admin ? "admin.sock" : "http.sock", a->socket);
 	if (rc != CTL_OK) {
 		free(a);
 		return rc;
@@ -143,6 +146,14 @@ static size_t on_header(char *data, size_t size, size_t count, void *arg)
 	return len;
 }
 
+static void tell_closed(const struct ctl *c)
+{
+	ctl_error("%s was closed without an answer: stiled stopped%s",
+		  c->api->socket,
+		  c->api->is_admin ? ", or lets in only its own user and root"
+				   : "");
+}
+
 /* Why there is no connection, and what to do about it. */
 static void tell_no_connection(const struct ctl *c, long os_errno)
 {
@@ -162,17 +173,21 @@ static void tell_no_connection(const struct ctl *c, long os_errno)
 	case EACCES:
 	case EPERM:
 		ctl_error("no permission to open %s: run stilectl as the user "
-			  "of stiled or as root",
-			  socket);
+			  "of stiled or as root%s",
+			  socket,
+			  c->api->is_admin ? "" : ", or join its group");
 		break;
 	case EAGAIN:
 		ctl_error("stiled takes no more connections at %s just now: "
 			  "try again",
 			  socket);
 		break;
+	case 0: /* closed before libcurl looked */
+		tell_closed(c);
+		break;
 	default:
 		ctl_error("cannot connect to %s: %s", socket,
-			  os_errno ? strerror((int)os_errno) : c->api->error);
+			  strerror((int)os_errno));
 	}
 }
 
@@ -188,9 +203,7 @@ static int tell_transport(const struct ctl *c, CURLcode code,
 		ctl_error("the answer of stiled is larger than %u bytes",
 			  API_BODY_MAX);
 	else if (code == CURLE_GOT_NOTHING)
-		ctl_error("%s was closed without an answer: stiled stopped, or "
-			  "lets in only its own user and root",
-			  c->api->socket);
+		tell_closed(c);
 	else if (code == CURLE_OPERATION_TIMEDOUT)
 		ctl_error("no answer from %s in time: see stiled's log",
 			  c->api->socket);
@@ -218,7 +231,7 @@ static CURLcode set_options(struct api *a, const char *method, const char *url,
 	curl_easy_setopt(h, CURLOPT_PATH_AS_IS, 1L);
 	curl_easy_setopt(h, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
 	curl_easy_setopt(h, CURLOPT_CONNECTTIMEOUT, API_CONNECT_TIMEOUT_S);
-	curl_easy_setopt(h, CURLOPT_TIMEOUT, API_TIMEOUT_S);
+	curl_easy_setopt(h, CURLOPT_TIMEOUT, t->timeout_s);
 	curl_easy_setopt(h, CURLOPT_USERAGENT, "stilectl/" STILE_VERSION);
 	curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, a->socket);
 	curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_body);
@@ -266,9 +279,9 @@ int api_try(struct ctl *c, const char *method, const char *path,
 	static struct curl_slist expect = {expect_text, NULL};
 	static struct curl_slist type = {type_text, &expect};
 	struct reply reply = {.status = 0};
-	struct transfer t = {.reply = &reply};
+	struct transfer t = {.reply = &reply, .timeout_s = API_TIMEOUT_S};
 	char *text = NULL;
-	int rc = api_open(c, "admin.sock");
+	int rc = api_open(c, true);
 
 	if (rc != CTL_OK)
 		return rc;
@@ -306,13 +319,21 @@ static const char *hint(const char *code)
 	return "";
 }
 
+const char *api_sentence(const json_t *body)
+{
+	const json_t *error = json_object_get(body, "error");
+
+	if (json_is_object(error))
+		error = json_object_get(error, "message");
+	return json_string_value(error);
+}
+
 int api_refused(const struct reply *r)
 {
-	const char *code = "", *message = NULL;
+	const char *code = "", *message = api_sentence(r->json);
 	size_t len;
 
-	json_unpack(r->json, "{s:{s?s,s?s}}", "error", "code", &code, "message",
-		    &message);
+	json_unpack(r->json, "{s:{s?s}}", "error", "code", &code);
 	if (!message) {
 		ctl_error("stiled answered with status %ld and no explanation",
 			  r->status);
@@ -348,9 +369,12 @@ int api_check(struct ctl *c, const char *path, const char *const *headers,
 	      header_fn fn, void *arg, struct reply *ret_reply)
 {
 	struct reply reply = {.status = 0};
-	struct transfer t = {.reply = &reply, .header = fn, .header_arg = arg};
+	struct transfer t = {.reply = &reply,
+			     .timeout_s = API_CHECK_TIMEOUT_S,
+			     .header = fn,
+			     .header_arg = arg};
 	struct curl_slist *list = NULL;
-	int rc = api_open(c, "http.sock");
+	int rc = api_open(c, false);
 
 	for (; rc == CTL_OK && *headers; headers++) {
 		struct curl_slist *longer = curl_slist_append(list, *headers);

@@ -15,6 +15,7 @@
 
 #define API_CONNECT_TIMEOUT_S 5L
 #define API_TIMEOUT_S 600L               /* a backup may take this long */
+#define API_CHECK_TIMEOUT_S 10L          /* a check takes microseconds */
 #define API_BODY_MAX (64u * 1024 * 1024) /* bytes of an answer */
 #define API_PAGE 1000                    /* rows asked for at a time */
 
@@ -60,6 +61,9 @@ int pages_open(struct pages *p, struct ctl *c, char *path);
 bool pages_next(struct pages *p, int *ret_rc);
 void pages_close(struct pages *p);
 
+/* The sentence of {"error": "..."} or {"error": {"message": "..."}}; NULL when
+ * there is none. */
+const char *api_sentence(const json_t *body);
 /* Tells the error that the server answered with; returns the exit status. */
 int api_refused(const struct reply *r);
 

@@ -54,19 +54,9 @@ static void on_answer(const char *name, const char *value, void *arg)
 	}
 }
 
-/* The sentence of a denial: {"error": "..."} or {"error": {"message": ...}}. */
-static const char *why(const json_t *body)
-{
-	const json_t *error = json_object_get(body, "error");
-
-	if (json_is_object(error))
-		error = json_object_get(error, "message");
-	return json_string_value(error);
-}
-
 static json_t *answer_json(const struct answer *a, const struct reply *r)
 {
-	const char *sentence = why(r->json);
+	const char *sentence = api_sentence(r->json);
 	json_t *out = json_pack("{s:s,s:i,s:s?}", "verdict",
 				r->status == 200 ? "allow" : "deny", "status",
 				(int)r->status, "error", sentence);
@@ -87,7 +77,7 @@ static json_t *answer_json(const struct answer *a, const struct reply *r)
 
 static void answer_for_people(const struct answer *a, const struct reply *r)
 {
-	const char *sentence = why(r->json);
+	const char *sentence = api_sentence(r->json);
 
 	if (r->status == 200)
 		fputs("allow", stdout);
@@ -121,8 +111,8 @@ static int tell_answer(const struct ctl *c, const struct answer *a,
 		break;
 	default:
 		ctl_error("no verdict: stiled answered %ld%s%s", r->status,
-			  why(r->json) ? ", " : "",
-			  why(r->json) ? why(r->json) : "");
+			  api_sentence(r->json) ? ", " : "",
+			  api_sentence(r->json) ? api_sentence(r->json) : "");
 		return CTL_TROUBLE;
 	}
 	if (ctl_json(c)) {
