@@ -218,7 +218,7 @@ static bool is_table(const json_t *value)
 	       json_is_object(json_array_get(value, 0));
 }
 
-typedef void (*field_fn)(const char *name, const json_t *value, void *arg);
+typedef void (*field_fn)(const char *name, json_t *value, void *arg);
 
 /* Every plain value of an object and of those within it. */
 static void each_field(json_t *object, const char *prefix, int depth,
@@ -230,8 +230,10 @@ static void each_field(json_t *object, const char *prefix, int depth,
 		json_t *value = json_object_iter_value(it);
 		char name[NAME_TEXT_MAX];
 
-		snprintf(name, sizeof(name), "%s%s%s", prefix,
-			 *prefix ? "." : "", json_object_iter_key(it));
+		if (snprintf(name, sizeof(name), "%s%s%s", prefix,
+			     *prefix ? "." : "",
+			     json_object_iter_key(it)) >= NAME_TEXT_MAX)
+			continue;
 		if (json_is_object(value) && depth < DEPTH_MAX)
 			each_field(value, name, depth + 1, fn, arg);
 		else if (!json_is_array(value))
@@ -239,7 +241,7 @@ static void each_field(json_t *object, const char *prefix, int depth,
 	}
 }
 
-static void measure_field(const char *name, const json_t *value, void *arg)
+static void measure_field(const char *name, json_t *value, void *arg)
 {
 	size_t *width = arg, w = text_width(name);
 
@@ -247,13 +249,34 @@ static void measure_field(const char *name, const json_t *value, void *arg)
 	*width = w > *width ? w : *width;
 }
 
-static void print_field(const char *name, const json_t *value, void *arg)
+static void print_field(const char *name, json_t *value, void *arg)
 {
 	const size_t *width = arg;
 	char *text = value_text(name, value);
 
 	print_line(name, *width, text);
 	secret_free(text);
+}
+
+static void put_field(const char *name, json_t *value, void *arg)
+{
+	json_object_set(arg, name, value);
+}
+
+/* The same objects without nesting. */
+static json_t *flatten(const json_t *array)
+{
+	json_t *flat = json_array(), *row;
+	size_t n;
+
+	json_array_foreach(array, n, row)
+	{
+		json_t *fields = json_object();
+
+		each_field(row, "", 0, put_field, fields);
+		json_array_append_new(flat, fields);
+	}
+	return flat;
 }
 
 /* The objects of an array side by side: a line for each of their fields. */
@@ -301,8 +324,12 @@ void print_anything(json_t *object)
 	for (; it; it = json_object_iter_next(object, it)) {
 		json_t *value = json_object_iter_value(it);
 
-		if (is_table(value))
-			print_side_by_side(json_object_iter_key(it), value);
+		if (is_table(value)) {
+			json_t *flat = flatten(value);
+
+			print_side_by_side(json_object_iter_key(it), flat);
+			json_decref(flat);
+		}
 	}
 }
 
@@ -310,13 +337,6 @@ void print_json(const json_t *value)
 {
 	json_dumpf(value, stdout, JSON_COMPACT | JSON_ENCODE_ANY);
 	putchar('\n');
-}
-
-void list_begin(struct list *l)
-{
-	l->count = 0;
-	if (l->json)
-		putchar('[');
 }
 
 void list_page(struct list *l, const json_t *array)
@@ -328,6 +348,9 @@ void list_page(struct list *l, const json_t *array)
 		print_rows(&l->table, array);
 		return;
 	}
+	if (!l->opened)
+		putchar('[');
+	l->opened = true;
 	json_array_foreach(array, n, row)
 	{
 		fputs(l->count++ ? ",\n" : "\n", stdout);

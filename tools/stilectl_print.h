@@ -58,10 +58,12 @@ void print_json(const json_t *value);
 struct list {
 	struct table table;
 	bool json;
+	bool opened;  /* the array's bracket has been printed */
 	size_t count; /* objects so far */
 };
 
-void list_begin(struct list *l);
+/* Nothing is printed before the first page. A list that breaks off is not
+ * ended: an open array, which no program takes for the whole. */
 void list_page(struct list *l, const json_t *array);
 void list_end(struct list *l);
 

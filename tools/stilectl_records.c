@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -83,11 +84,8 @@ static int list(struct ctl *c, const struct kind *k, char *path,
 	struct pages pages;
 	int rc = pages_open(&pages, c, path);
 
-	list_begin(&l);
 	while (rc == CTL_OK && pages_next(&pages, &rc))
 		list_page(&l, json_object_get(pages.reply.json, field));
-	/* What broke off stays an open array, so that no program takes it for
-	 * the whole. */
 	if (rc == CTL_OK)
 		list_end(&l);
 	pages_close(&pages);
@@ -186,12 +184,19 @@ static int show_key(const struct ctl *c, const json_t *whole, const json_t *key)
 			  "list");
 		return CTL_TROUBLE;
 	}
-	if (ctl_json(c)) {
+	if (ctl_json(c))
 		print_json(whole);
-		return CTL_OK;
+	else
+		puts(text);
+	if (fflush(stdout) != 0) {
+		ctl_error("cannot write key %s to standard output: %s; nobody "
+			  "has it now: revoke it",
+			  id, strerror(errno));
+		clearerr(stdout);
+		return CTL_TROUBLE;
 	}
-	puts(text);
-	fflush(stdout);
+	if (ctl_json(c))
+		return CTL_OK;
 	fprintf(stderr,
 		"This is key %s. It is shown only now: stile keeps nothing but "
 		"its hash.\n",

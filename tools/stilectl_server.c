@@ -36,11 +36,11 @@ static int usage_of_all(struct ctl *c)
 	struct pages pages;
 	int rc = pages_open(&pages, c, api_path("/v1/usage", "", ""));
 
-	if (orgs.json)
-		fputs("{\"orgs\":", stdout);
-	list_begin(&orgs);
-	while (rc == CTL_OK && pages_next(&pages, &rc))
+	while (rc == CTL_OK && pages_next(&pages, &rc)) {
+		if (orgs.json && !orgs.opened)
+			fputs("{\"orgs\":", stdout);
 		list_page(&orgs, json_object_get(pages.reply.json, "orgs"));
+	}
 	if (rc == CTL_OK) {
 		list_end(&orgs);
 		if (orgs.json)
@@ -70,11 +70,9 @@ static int usage_of_org(struct ctl *c)
 
 		if (first) {
 			fputs(orgs.json ? "{\"orgs\":" : "", stdout);
-			list_begin(&orgs);
 			list_page(&orgs, json_object_get(page, "orgs"));
 			list_end(&orgs);
 			fputs(orgs.json ? ",\"keys\":" : "\n", stdout);
-			list_begin(&keys);
 			first = false;
 		}
 		list_page(&keys, json_object_get(page, "keys"));
@@ -165,8 +163,14 @@ int cmd_backup(struct ctl *c)
 int cmd_metrics(struct ctl *c)
 {
 	struct reply reply;
-	int rc = api_call(c, "GET", api_path("/metrics", "", ""), NULL, &reply);
+	int rc;
 
+	if (ctl_json(c)) {
+		ctl_error("metrics are Prometheus' text; there is no --json "
+			  "of them (status has it)");
+		return CTL_TROUBLE;
+	}
+	rc = api_call(c, "GET", api_path("/metrics", "", ""), NULL, &reply);
 	if (rc != CTL_OK)
 		return rc;
 	fwrite(reply.text, 1, reply.text_len, stdout);
