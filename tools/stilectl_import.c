@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +21,18 @@
  * lines before the batch at hand are in, none from it on is, and the message
  * says where to go on.
  */
-#define BATCH_KEYS 10000 /* what one call may hold */
-#define BATCH_BYTES                                                            \
-	(2u * 1024 * 1024)  /* of JSON, so that no body gets huge              \
-			     */
-#define LINE_MAX_BYTES 4096 /* the longest line that makes sense */
+#define BATCH_KEYS 10000       /* what one call may hold */
+#define BATCH_BYTES (2u << 20) /* of JSON, so that no body gets huge */
+#define LINE_MAX_BYTES 4096    /* the longest line that makes sense */
 #define HASH_HEX_LEN 64
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int sig)
+{
+	(void)sig;
+	interrupted = 1;
+}
 
 struct import {
 	struct ctl *c;
@@ -239,30 +246,54 @@ static int take_line(struct import *im, char *line)
 	return CTL_OK;
 }
 
+/* One line without its end into `line`; false at the end of the input, after
+ * an interrupt, and after a fault, which is then in *ret_fault. */
+static bool read_line(struct import *im, char line[static LINE_MAX_BYTES + 1],
+		      const char **ret_fault)
+{
+	size_t len = 0;
+	int c = 0;
+
+	while (!interrupted && (c = getc(im->in)) != EOF && c != '\n') {
+		if (len == LINE_MAX_BYTES)
+			*ret_fault = "longer than 4096 bytes";
+		else if (c == '\0')
+			*ret_fault = "a zero byte, which no text has";
+		else
+			line[len++] = (char)c;
+		if (*ret_fault)
+			break;
+	}
+	if (interrupted || (c == EOF && (len == 0 || ferror(im->in))))
+		return false;
+	im->line_no++;
+	while (len > 0 && isspace((unsigned char)line[len - 1]))
+		len--;
+	line[len] = '\0';
+	return !*ret_fault;
+}
+
 static int take_lines(struct import *im)
 {
-	char line[LINE_MAX_BYTES + 2];
+	char line[LINE_MAX_BYTES + 1];
+	const char *fault = NULL;
 	int rc = CTL_OK;
 
-	while (rc == CTL_OK && fgets(line, sizeof(line), im->in)) {
-		size_t len = strlen(line);
-
-		im->line_no++;
-		if (len == sizeof(line) - 1 && line[len - 1] != '\n') {
-			rc = line_fault(im, "longer than 4096 bytes");
-			break;
-		}
-		while (len > 0 && isspace((unsigned char)line[len - 1]))
-			line[--len] = '\0';
+	while (rc == CTL_OK && read_line(im, line, &fault))
 		rc = take_line(im, line);
-	}
 	explicit_bzero(line, sizeof(line));
-	if (rc == CTL_OK && ferror(im->in)) {
-		ctl_error("cannot read on: %s", strerror(errno));
+	if (rc != CTL_OK)
+		return rc;
+	if (fault)
+		return line_fault(im, fault);
+	if (interrupted || ferror(im->in)) {
+		im->line_no++; /* the one that was not read */
+		ctl_error("cannot read on: %s",
+			  interrupted ? "interrupted" : strerror(errno));
 		tell_cut(im);
 		return CTL_TROUBLE;
 	}
-	return rc == CTL_OK ? send_batch(im) : rc;
+	return send_batch(im);
 }
 
 static int import(struct import *im)
@@ -295,6 +326,8 @@ int cmd_key_import(struct ctl *c)
 {
 	const char *file = c->arg_count ? c->arg[0] : "-";
 	bool is_stdin = strcmp(file, "-") == 0;
+	struct sigaction stop = {.sa_handler = on_interrupt,
+				 .sa_flags = (int)SA_RESETHAND};
 	struct import *im = calloc(1, sizeof(*im));
 	int rc = CTL_TROUBLE;
 
@@ -305,6 +338,10 @@ int cmd_key_import(struct ctl *c)
 	im->c = c;
 	im->progress = isatty(STDERR_FILENO);
 	im->items = json_array();
+	/* Between batches, so that the cut can be told; a second one ends us
+	 * at once. */
+	sigaction(SIGINT, &stop, NULL);
+	sigaction(SIGTERM, &stop, NULL);
 	im->in = is_stdin ? stdin : fopen(file, "re");
 	if (!im->in)
 		ctl_error("cannot open %s: %s", file, strerror(errno));
