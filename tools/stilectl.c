@@ -23,6 +23,17 @@ struct words {
 	unsigned count;
 };
 
+static void hide_keys(char *text)
+{
+	const char *id;
+	size_t len;
+
+	while ((text = secret_find(text, &id, &len)) != NULL) {
+		memset(text, '*', len);
+		text += len;
+	}
+}
+
 void ctl_error(const char *fmt, ...)
 {
 	char *text;
@@ -37,6 +48,7 @@ void ctl_error(const char *fmt, ...)
 	if (len < 0) {
 		fputs("out of memory while telling an error", stderr);
 	} else {
+		hide_keys(text);
 		print_text(stderr, text);
 		free(text);
 	}
@@ -76,8 +88,27 @@ static int take_word(struct words *w, char *word)
 	return 0;
 }
 
-static int take_option(struct ctl *c, unsigned id, const char *value)
+/* A whole key where none belongs: says so, with its id, and wipes it. */
+static bool refuse_key(char *text)
 {
+	const char *id;
+	size_t len;
+	char *secret = secret_find(text, &id, &len);
+
+	if (!secret)
+		return false;
+	ctl_error("a whole key does not belong here, where the list of "
+		  "processes shows it and the shell's history keeps it; to "
+		  "name the key, give its id alone: %.*s",
+		  SECRET_ID_LEN, id);
+	explicit_bzero(secret, len);
+	return true;
+}
+
+static int take_option(struct ctl *c, unsigned id, char *value)
+{
+	if (value && refuse_key(value))
+		return CTL_TROUBLE;
 	if (c->opt[id] && ctl_options[id].value) {
 		ctl_error("option --%s is given twice", ctl_options[id].name);
 		return CTL_TROUBLE;
@@ -169,6 +200,8 @@ static bool group_wants_more(const char *group)
 	return true;
 }
 
+/* What was typed is not repeated: it may be a key of another system, which
+ * nothing tells from a word. */
 static int unknown_command(const struct ctl *c, const struct words *w)
 {
 	char name[64];
@@ -188,18 +221,18 @@ static int unknown_command(const struct ctl *c, const struct words *w)
 	if (!near)
 		near = help_nearest_command(w->word[0]);
 	if (near)
-		ctl_error("unknown command \"%s\"; did you mean \"%s\"?", name,
-			  near);
+		ctl_error("no such command; did you mean \"%s\"?", near);
 	else
-		ctl_error("unknown command \"%s\"; see stilectl --help", name);
+		ctl_error("no such command; see stilectl --help");
 	return CTL_TROUBLE;
 }
 
 /* Does the command line fit the command? */
 static int check_usage(const struct ctl *c, const struct ctl_command *cmd)
 {
-	for (unsigned i = OPT_GLOBAL_COUNT; i < OPT_COUNT; i++) {
-		if (c->opt[i] && !(cmd->options & OPT_BIT(i))) {
+	for (unsigned i = 0; i < OPT_COUNT; i++) {
+		if (i >= OPT_GLOBAL_COUNT && c->opt[i] &&
+		    !(cmd->options & OPT_BIT(i))) {
 			ctl_error("%s takes no option --%s; see stilectl %s "
 				  "--help",
 				  cmd->name, ctl_options[i].name, cmd->name);
@@ -265,6 +298,10 @@ static int run(struct ctl *c, int argc, char **argv)
 	if (c->opt[OPT_HELP]) {
 		help_command(cmd);
 		return CTL_OK;
+	}
+	for (unsigned i = 0; i < c->arg_count && !cmd->takes_key; i++) {
+		if (refuse_key(c->arg[i]))
+			return CTL_TROUBLE;
 	}
 	rc = check_usage(c, cmd);
 	if (rc != 0)

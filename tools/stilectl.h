@@ -13,6 +13,7 @@
  * stilectl_check.c     check and key hash: the commands that hold a key
  * stilectl_server.c    usage, status, snapshot, backup, metrics
  * stilectl_api.c       HTTP over the Unix socket (libcurl, jansson)
+ * stilectl_pages.c     lists that the server hands out in pages
  * stilectl_print.c     tables and records for people
  * stilectl_secret.c    memory that is wiped when it is given back
  * stilectl_time.c      durations and times as text
@@ -74,6 +75,7 @@ struct ctl_command {
 	const char *summary;
 	const char *details; /* paragraphs for --help; may be NULL */
 	unsigned args_min, args_max;
+	bool takes_key;    /* its argument is a key; no other's may be */
 	unsigned options;  /* OPT_BIT()s it takes */
 	unsigned required; /* OPT_BIT()s it cannot do without */
 	int (*run)(struct ctl *c);
@@ -88,7 +90,8 @@ static inline bool ctl_json(const struct ctl *c)
 	return c->opt[OPT_JSON] != NULL;
 }
 
-/* One sentence on standard error, after "stilectl: ". */
+/* One sentence on standard error, after "stilectl: ". What is secret of a key
+ * in it is left out. */
 void ctl_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* help */

@@ -172,6 +172,7 @@ const struct ctl_command ctl_commands[] = {
 		 "history.",
 	 .args_min = 1,
 	 .args_max = 1,
+	 .takes_key = true,
 	 .options = OPT_BIT(OPT_COST) | OPT_BIT(OPT_ROUTE) | OPT_BIT(OPT_PEEK),
 	 .run = cmd_check},
 	{.name = "usage",

@@ -139,10 +139,9 @@ static int help_of(const char *name)
 		return CTL_OK;
 	near = help_nearest_command(name);
 	if (near)
-		ctl_error("no help for \"%s\"; did you mean \"%s\"?", name,
-			  near);
+		ctl_error("no such command; did you mean \"%s\"?", near);
 	else
-		ctl_error("no help for \"%s\"; see stilectl --help", name);
+		ctl_error("no such command; see stilectl --help");
 	return CTL_TROUBLE;
 }
 

@@ -2,11 +2,15 @@
 #include "stilectl_secret.h"
 
 #include "stilectl.h"
+
+#include "base/keytext.h"
 #include "wire/check.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdalign.h>
@@ -19,6 +23,10 @@
 #include <unistd.h>
 
 static_assert(SECRET_KEY_MAX == CHECK_KEY_MAX, "as long as codecs accept");
+static_assert(SECRET_ID_LEN == ID_LEN, "of a key");
+
+/* A piece of a key this long is no longer a piece of a sentence. */
+#define SECRET_PIECE_MIN 16
 
 /* In front of each block: how much to wipe when it comes back. */
 struct block {
@@ -93,10 +101,24 @@ static char *wiped_strdup(const char *text)
 	return copy;
 }
 
+/* A socket that got the number of a closed standard output would be sent what
+ * we print; what is opened here for reading refuses it. */
+static void hold_standard_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int secret_setup(void)
 {
 	static const struct rlimit none = {0, 0};
 
+	hold_standard_streams();
 	setrlimit(RLIMIT_CORE, &none);
 	setvbuf(stdout, stdout_buf, _IOFBF, sizeof(stdout_buf));
 	json_set_alloc_funcs(secret_malloc, secret_free);
@@ -144,6 +166,34 @@ int secret_check_key(const char *key, size_t key_len)
 		}
 	}
 	return 0;
+}
+
+static size_t base62_len(const char *text)
+{
+	size_t len = 0;
+
+	while (isalnum((unsigned char)text[len]))
+		len++;
+	return len;
+}
+
+char *secret_find(char *text, const char **ret_id, size_t *ret_len)
+{
+	for (char *at = text; *at; at += *at != '\0') {
+		size_t prefix_len = base62_len(at);
+		char *id = at + prefix_len + 1;
+
+		at += prefix_len;
+		if (prefix_len == 0 || prefix_len > KEYTEXT_PREFIX_MAX ||
+		    *at != '_' || base62_len(id) != ID_LEN || id[ID_LEN] != '_')
+			continue;
+		*ret_len = base62_len(id + ID_LEN + 1);
+		if (*ret_len < SECRET_PIECE_MIN)
+			continue;
+		*ret_id = id;
+		return id + ID_LEN + 1;
+	}
+	return NULL;
 }
 
 static void on_interrupt(int sig)

@@ -6,8 +6,8 @@
  * stilectl_secret - keys leave no copy behind.
  *
  * Does       gives libcurl and jansson an allocator that wipes what it takes
- *            back, standard output a buffer that is wiped at the end, and
- *            switches core dumps off.
+ *            back, standard output a buffer that is wiped at the end,
+ *            switches core dumps off, and finds keys where none belong.
  * Not done   a process killed on the way leaves its memory to the kernel,
  *            which clears pages before it hands them on.
  */
@@ -31,5 +31,11 @@ int secret_read_key(char key[static SECRET_KEY_MAX + 1]);
 /* Can this text be a key: 1 to SECRET_KEY_MAX bytes and none of them a
  * control character? Returns 0 or CTL_TROUBLE (told). */
 int secret_check_key(const char *key, size_t key_len);
+
+/* The first whole key of stile's shape in `text`, or NULL. Its public id is
+ * the SECRET_ID_LEN bytes from *ret_id on, what is secret the *ret_len bytes
+ * from the returned place on. */
+#define SECRET_ID_LEN 8
+char *secret_find(char *text, const char **ret_id, size_t *ret_len);
 
 #endif
