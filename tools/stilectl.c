@@ -74,6 +74,11 @@ static int bad_option(const char *text)
 			  ctl_options[optopt - OPT_VALUE(0)].name);
 		return CTL_TROUBLE;
 	}
+	if (optopt) {
+		/* One letter; optind may not have moved to its word yet. */
+		ctl_error("unknown option -%c; see stilectl --help", optopt);
+		return CTL_TROUBLE;
+	}
 	return unknown_option(text);
 }
 

@@ -9,7 +9,7 @@
 const struct ctl_option ctl_options[OPT_COUNT] = {
 	[OPT_DIR] = {"dir", "DIR", "directory of stiled's sockets (see below)"},
 	[OPT_SOCKET] = {"socket", "PATH",
-			"this socket instead of DIR/admin.sock (check: "
+			"the socket, if not DIR/admin.sock (check: "
 			"DIR/http.sock)"},
 	[OPT_JSON] = {"json", NULL, "print JSON for programs"},
 	[OPT_HELP] = {"help", NULL, "explain stilectl, or the command"},
