@@ -462,8 +462,8 @@ class Import(Ctl):
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE)
         with p:
-            p.stdin.write(self.lines(*map(str, range(10_010))))
-            p.stdin.flush()
+            p.stdin.write(self.lines(*map(str, range(10_000))))
+            p.stdin.flush()  # a whole batch and no more
             wait_until(lambda: len(self.json('key', 'list', '--org', org)) ==
                        10_000, 'the first batch is in')
             p.send_signal(signal.SIGINT)
