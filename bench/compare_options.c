@@ -29,9 +29,21 @@ static const char help[] =
 	"  --warmup S         time of a run before it (0.1)\n"
 	"  --threads N        threads of the load generator (1)\n"
 	"  --pin              servers on one CPU, the load on the others\n"
+	"  --quick            seconds instead of minutes, for a first look:\n"
+	"                     20000 keys, depth 1 and 32, 3 short runs; "
+	"options\n"
+	"                     after it count\n"
 	"  --stiled PATH      the daemon (beside this program)\n"
-	"  --dir DIR          keep the daemon's files there; it must be empty\n"
-	"  --help\n";
+	"  --dir DIR          keep the daemon's files there; it must be "
+	"empty.\n"
+	"                     Else they are made in $TMPDIR, /dev/shm or /tmp "
+	"and\n"
+	"                     removed\n"
+	"  --help\n"
+	"\n"
+	"Exit status: 0; 1 when a reply was wrong or a figure made no sense; "
+	"2\n"
+	"for wrong usage. Compare figures of one run only, as ratios.\n";
 
 static bool parse_number(const char *text, unsigned long max, uint32_t *ret)
 {
@@ -111,6 +123,13 @@ static void find_stiled(char *out, size_t out_len)
 	}
 }
 
+static void set_depths(struct compare_options *o, const uint32_t *depths,
+		       uint32_t count)
+{
+	memcpy(o->depths, depths, count * sizeof(*depths));
+	o->depths_count = count;
+}
+
 static void set_defaults(struct compare_options *o)
 {
 	static const uint32_t depths[] = {1, 8, 32, 128};
@@ -123,9 +142,19 @@ static void set_defaults(struct compare_options *o)
 	o->threads = 1;
 	o->connections[0] = 64;
 	o->connections_count = 1;
-	memcpy(o->depths, depths, sizeof(depths));
-	o->depths_count = sizeof(depths) / sizeof(depths[0]);
+	set_depths(o, depths, sizeof(depths) / sizeof(depths[0]));
 	parse_modes("raw,hashed", o);
+}
+
+static void set_quick(struct compare_options *o)
+{
+	static const uint32_t depths[] = {1, 32};
+
+	o->keys = 20000;
+	o->repetitions = 3;
+	o->seconds = 0.1;
+	o->warmup_seconds = 0.05;
+	set_depths(o, depths, sizeof(depths) / sizeof(depths[0]));
 }
 
 enum {
@@ -139,6 +168,7 @@ enum {
 	OPT_WARMUP,
 	OPT_THREADS,
 	OPT_PIN,
+	OPT_QUICK,
 	OPT_STILED,
 	OPT_DIR,
 	OPT_HELP
@@ -155,6 +185,7 @@ static const struct option long_options[] = {
 	{"warmup", required_argument, NULL, OPT_WARMUP},
 	{"threads", required_argument, NULL, OPT_THREADS},
 	{"pin", no_argument, NULL, OPT_PIN},
+	{"quick", no_argument, NULL, OPT_QUICK},
 	{"stiled", required_argument, NULL, OPT_STILED},
 	{"dir", required_argument, NULL, OPT_DIR},
 	{"help", no_argument, NULL, OPT_HELP},
@@ -171,6 +202,9 @@ static bool take_option(struct compare_options *o, int option,
 		return true;
 	case OPT_PIN:
 		o->pin = true;
+		return true;
+	case OPT_QUICK:
+		set_quick(o);
 		return true;
 	case OPT_CONNECTIONS:
 		return parse_list(value, LOAD_CONNECTIONS_MAX, o->connections,

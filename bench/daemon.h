@@ -12,6 +12,7 @@
 #include "workload.h"
 
 #include <limits.h>
+#include <signal.h>
 
 struct daemon_server {
 	struct process process;
@@ -31,9 +32,11 @@ int daemon_start(struct daemon_server *d, const char *stiled, const char *dir,
 bool daemon_stop(struct daemon_server *d);
 
 /* Creates w's organizations and imports its keys by hash; fills in the ids
- * that the daemon gave them. Tells of progress on standard error. */
+ * that the daemon gave them. Tells of progress on standard error. Gives up
+ * when *interrupted is set. */
 int daemon_load_keys(const struct daemon_server *d, struct workload *w,
-		     char *error, size_t error_len);
+		     const volatile sig_atomic_t *interrupted, char *error,
+		     size_t error_len);
 
 /* Units allowed so far, over all organizations. */
 int daemon_units_used(const struct daemon_server *d, uint64_t *ret_units,

@@ -185,7 +185,8 @@ static bool import_keys(struct admin *a, struct workload *w, uint32_t first,
 	return fine;
 }
 
-static bool load_all(struct admin *a, struct workload *w, char *body)
+static bool load_all(struct admin *a, struct workload *w,
+		     const volatile sig_atomic_t *interrupted, char *body)
 {
 	uint32_t told = 0;
 
@@ -199,6 +200,10 @@ static bool load_all(struct admin *a, struct workload *w, char *body)
 		if ((first_of_org && !create_org(a, w, org_idx)) ||
 		    !import_keys(a, w, i, count, body))
 			return false;
+		if (*interrupted) {
+			snprintf(a->error, a->error_len, "interrupted");
+			return false;
+		}
 		i += count;
 		if (i - told >= w->key_count / 10 || i == w->key_count) {
 			fprintf(stderr,
@@ -212,7 +217,8 @@ static bool load_all(struct admin *a, struct workload *w, char *body)
 }
 
 int daemon_load_keys(const struct daemon_server *d, struct workload *w,
-		     char *error, size_t error_len)
+		     const volatile sig_atomic_t *interrupted, char *error,
+		     size_t error_len)
 {
 	char *body = malloc(IMPORT_MAX * HASH_JSON_BYTES + 64);
 	struct admin a;
@@ -222,7 +228,8 @@ int daemon_load_keys(const struct daemon_server *d, struct workload *w,
 		snprintf(error, error_len, "out of memory");
 		return -1;
 	}
-	if (admin_open(&a, d, error, error_len) == 0 && load_all(&a, w, body))
+	if (admin_open(&a, d, error, error_len) == 0 &&
+	    load_all(&a, w, interrupted, body))
 		r = 0;
 	admin_close(&a);
 	free(body);
