@@ -9,7 +9,7 @@ void compare_report_head(const struct compare_setup *s)
 {
 	const struct compare_options *o = s->options;
 
-	printf("machine  %s, %u CPUs, Linux %s\n"
+	printf("machine  %s, %u CPUs, Linux %s, load average %.2f\n"
 	       "stile    %s, commit %s\n"
 	       "load     %" PRIu32 " keys, %" PRIu32
 	       " organizations with limit %" PRIu32 "/%" PRIu32 "ms, %" PRIu32
@@ -17,15 +17,15 @@ void compare_report_head(const struct compare_setup *s)
 	       "method   1 worker, %s; medians of %" PRIu32
 	       " runs of %.2f s each, in turns\n\n",
 	       s->machine.cpu, s->machine.cpus, s->machine.kernel,
-	       s->machine.version, s->machine.commit, o->keys, s->orgs,
-	       s->limit, s->window_ms, o->threads,
+	       s->machine.load_average, s->machine.version, s->machine.commit,
+	       o->keys, s->orgs, s->limit, s->window_ms, o->threads,
 	       s->server_cpu >= 0 ? "servers and load on CPUs of their own"
 				  : "threads float",
 	       o->repetitions, o->seconds);
 	printf("%-6s %5s %5s | %10s %10s %6s | %8s %8s %8s %19s | %5s %5s\n",
 	       "mode", "conns", "depth", "null k/s", "check k/s", "share",
-	       "null ns", "check ns", "diff ns", "diff min..max", "busy",
-	       "busy");
+	       "null ns", "check ns", "diff ns", "diff min..max", "nbusy",
+	       "cbusy");
 	fflush(stdout);
 }
 
@@ -94,11 +94,11 @@ json_t *compare_report_json(const struct compare_setup *s,
 			  (json_int_t)s->limit, "window_ms",
 			  (json_int_t)s->window_ms, "pinned",
 			  s->server_cpu >= 0));
-	json_object_update_new(cell, json_pack("{s:s, s:s, s:s, s:s, s:i}",
-					       "version", s->machine.version,
-					       "commit", s->machine.commit,
-					       "cpu", s->machine.cpu, "kernel",
-					       s->machine.kernel, "cpus",
-					       (int)s->machine.cpus));
+	json_object_update_new(
+		cell, json_pack("{s:s, s:s, s:s, s:s, s:i, s:f}", "version",
+				s->machine.version, "commit", s->machine.commit,
+				"cpu", s->machine.cpu, "kernel",
+				s->machine.kernel, "cpus", (int)s->machine.cpus,
+				"load_average", s->machine.load_average));
 	return cell;
 }

@@ -4,6 +4,7 @@
 #include "commit.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -39,6 +40,8 @@ void machine_read(struct machine *ret_machine)
 	snprintf(ret_machine->kernel, sizeof(ret_machine->kernel), "%s",
 		 uname(&uts) == 0 ? uts.release : "unknown");
 	ret_machine->cpus = cpus > 0 ? (unsigned int)cpus : 1;
+	if (getloadavg(&ret_machine->load_average, 1) != 1)
+		ret_machine->load_average = -1; /* not known */
 	ret_machine->version = STILE_VERSION;
 	ret_machine->commit = STILE_COMMIT;
 }
