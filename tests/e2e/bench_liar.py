@@ -49,12 +49,12 @@ def whole_frames(sock, size):
 
 def pass_requests(client, server, lie, target, skip):
     for frames in whole_frames(client, REQUEST_BYTES):
-        for frame in frames:
-            if lie == 'twice' and struct.unpack_from('<Q', frame, 8)[0] == \
-                    target and not skip:
+        for i, frame in enumerate(frames):
+            if lie == 'twice' and not skip and \
+                    struct.unpack_from('<Q', frame, 8)[0] == target:
                 skip.append(target)
-                frame += frame
-            server.sendall(frame)
+                frames[i] = frame + frame
+        server.sendall(b''.join(frames))
     server.shutdown(socket.SHUT_WR)
 
 
