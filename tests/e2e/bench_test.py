@@ -83,15 +83,22 @@ class Compare(unittest.TestCase):
             self.assertNotEqual(r.stderr, '', args)
         self.assertEqual(compare('--help').returncode, 0)
 
-    def fails_with(self, lie, sentence):
+    def run_liar(self, lie):
         liar = self.dir / 'stiled'
         liar.write_text(f'#!/bin/sh\nexec "{sys.executable}" '
                         f'"{ROOT}/tests/e2e/bench_liar.py" '
                         f'"{BUILD}/stiled" {lie} {TARGET} "$@"\n')
         liar.chmod(0o700)
-        r = compare(*SMALL, *LIAR, '--json', '--stiled', str(liar))
+        return compare(*SMALL, *LIAR, '--json', '--stiled', str(liar))
+
+    def fails_with(self, lie, sentence):
+        r = self.run_liar(lie)
         self.assertEqual((r.returncode, r.stdout), (1, ''), r.stderr)
         self.assertIn(sentence, r.stderr)
+
+    def test_one_who_passes_everything_on_fails_nothing(self):
+        r = self.run_liar('nothing')
+        self.assertEqual(r.returncode, 0, r.stderr)
 
     def test_another_key_in_a_reply_fails(self):
         self.fails_with('key', f'wrong reply to request {TARGET}:')
