@@ -446,20 +446,21 @@ static void accept_some(struct admin *a, uint64_t now_ms)
 	for (int i = 0; i < ACCEPTS_PER_STEP; i++) {
 		int fd = accept4(a->o.listen_fd, NULL, NULL,
 				 SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int error = errno;
 
 		if (fd >= 0) {
 			take(a, fd, now_ms);
 			continue;
 		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
-		    errno == ENOMEM) {
+		if (error == EMFILE || error == ENFILE || error == ENOBUFS ||
+		    error == ENOMEM) {
 			log_event(LOG_LEVEL_ERROR, "admin_accept", "errno=%d",
-				  errno);
+				  error);
 			/* Until the next tick, or we would spin. */
 			listen_again(a, false);
 			tick(a, true);
 		}
-		if (errno != ECONNABORTED && errno != EINTR)
+		if (error != ECONNABORTED && error != EINTR)
 			return;
 	}
 }

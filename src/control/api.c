@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <llhttp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 /*
@@ -120,7 +121,7 @@ unsigned call_outcome(int r, const char **ret_code)
 	}
 }
 
-static void log_failure(int r, const char *text)
+void call_log_failure(int r, const char *text)
 {
 	char quoted[512];
 
@@ -135,7 +136,7 @@ void call_registry_failed(struct call *c, int r, const char *what)
 	unsigned status = call_outcome(r, &code);
 
 	if (r < 0)
-		log_failure(r, text && text[0] ? text : strerror(-r));
+		call_log_failure(r, text && text[0] ? text : strerror(-r));
 	if (r == REGISTRY_EXISTS)
 		reply_error(c->reply, status, code, "This %s is taken already.",
 			    what);
@@ -157,7 +158,7 @@ void call_records_failed(struct call *c, int r)
 	const char *text =
 		records_error(registry_records(c->control->registry));
 
-	log_failure(r, text);
+	call_log_failure(r, text);
 	reply_error(c->reply, 500, "internal", "The database failed: %s",
 		    text && text[0] ? text : strerror(-r));
 }
@@ -269,11 +270,14 @@ static const struct route *find_route(struct call *c, const char *path,
 				memcpy(subject, at, len);
 			subject[len] = '\0';
 			allow[0] = '\0';
+			c->route = r->path;
 			return r;
 		}
 		allow_len += (size_t)snprintf(
-			allow + allow_len, REPLY_ALLOW_MAX - allow_len, "%s%s",
-			allow_len ? ", " : "", llhttp_method_name(r->method));
+			allow + allow_len, REPLY_ALLOW_MAX - allow_len,
+			"%s%s%s", allow_len ? ", " : "",
+			llhttp_method_name(r->method),
+			r->method == HTTP_GET ? ", HEAD" : "");
 	}
 	if (allow_len)
 		reply_error(c->reply, 405, "method_not_allowed",
@@ -359,6 +363,9 @@ static const char *json_problem(const json_error_t *e)
 		return "a member is given twice";
 	case json_error_invalid_utf8:
 		return "not UTF-8";
+	case json_error_null_character:
+	case json_error_null_byte_in_key:
+		return "a text holds a zero byte";
 	case json_error_premature_end_of_input:
 		return "it ends too early";
 	case json_error_end_of_input_expected:
@@ -404,10 +411,9 @@ static bool read_body(struct call *c, enum body_rule rule)
 	return true;
 }
 
-static void dispatch(struct call *c)
+static void dispatch(struct call *c, char subject[static ADMIN_TARGET_MAX + 1])
 {
 	char target[ADMIN_TARGET_MAX + 1];
-	char subject[ADMIN_TARGET_MAX + 1];
 	const struct route *route;
 	char *query;
 
@@ -433,17 +439,20 @@ static void dispatch(struct call *c)
 	if (read_body(c, route->body))
 		route->handle(c);
 	json_decref(c->body);
-	c->subject = NULL;
 }
 
+/* A path may hold anything, a whole key for its id by mistake: what is in it
+ * is told only when it named an organization or a key. */
 static void log_change(const struct call *c)
 {
+	bool named = c->subject && c->subject[0] && c->reply->status < 300;
 	char quoted[512];
 
 	log_event(LOG_LEVEL_INFO, "admin",
-		  "method=%s target=%s status=%u uid=%u",
+		  "method=%s route=%s%s%s status=%u uid=%u",
 		  llhttp_method_name(c->request->method),
-		  log_quote(c->request->target, quoted, sizeof(quoted)),
+		  c->route ? c->route : "none", named ? " subject=" : "",
+		  named ? log_quote(c->subject, quoted, sizeof(quoted)) : "",
 		  c->reply->status, c->request->uid);
 }
 
@@ -456,8 +465,9 @@ void api_handle(void *control, const struct admin_request *request,
 		.reply = reply,
 		.now_ms = (int64_t)clock_wall_ms(),
 	};
+	char subject[ADMIN_TARGET_MAX + 1];
 
-	dispatch(&c);
+	dispatch(&c, subject);
 	if (request->method != HTTP_GET && request->method != HTTP_HEAD)
 		log_change(&c);
 }

@@ -19,6 +19,7 @@ struct call {
 	const struct admin_request *request;
 	struct reply *reply;
 	int64_t now_ms;          /* wall clock */
+	const char *route;       /* its path in the table, or NULL */
 	const char *subject;     /* {org} or {key} of the path, decoded */
 	json_t *body;            /* an object, or NULL without a body */
 	const char *after, *org; /* query parameters, or NULL */
@@ -62,6 +63,7 @@ void call_invalid(struct call *c, const char *fmt, ...)
  * or from the records (negative errno only). */
 void call_registry_failed(struct call *c, int r, const char *what);
 void call_records_failed(struct call *c, int r);
+void call_log_failure(int r, const char *text);
 /* Status and code of a registry failure. */
 unsigned call_outcome(int r, const char **ret_code);
 

@@ -54,13 +54,15 @@ static unsigned find_project(struct call *c, uint32_t org, const char *text,
 		*ret_slot = project.slot;
 		return 0;
 	}
-	if (r < 0)
+	if (r < 0) {
+		call_log_failure(r, records_error(records));
 		snprintf(problem, INPUT_PROBLEM_MAX, "The database failed: %s",
 			 records_error(records));
-	else
+	} else {
 		snprintf(problem, INPUT_PROBLEM_MAX,
 			 "\"project\": there is no such project in this "
 			 "organization");
+	}
 	return r < 0 ? 500 : 404;
 }
 

@@ -20,6 +20,9 @@
 static int address(struct sockaddr_un *ret_addr, const char *path)
 {
 	*ret_addr = (struct sockaddr_un){.sun_family = AF_UNIX};
+	/* An empty one would be bound to a name that nobody asked for. */
+	if (path[0] == '\0')
+		return -EINVAL;
 	if (strlen(path) >= sizeof(ret_addr->sun_path))
 		return -ENAMETOOLONG;
 	memcpy(ret_addr->sun_path, path, strlen(path) + 1);
@@ -98,8 +101,10 @@ int listen_open(const char *path, uint32_t mode, char *err, size_t err_len)
 	mask = umask(~(mode_t)mode & 0777);
 	r = bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ? -errno : 0;
 	umask(mask);
-	if (r == 0 && listen(fd, BACKLOG) < 0)
+	if (r == 0 && listen(fd, BACKLOG) < 0) {
 		r = -errno;
+		unlink(path);
+	}
 	if (r == 0)
 		return fd;
 	close(fd);
