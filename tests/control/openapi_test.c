@@ -399,7 +399,8 @@ Test(openapi_steps, every_documented_answer_is_given, .fini = stand_close)
 {
 	char first[9] = "", second[9] = "";
 
-	stand_open_small(2, 2, 5, "1MiB");
+	stand_open_with("{max_orgs: 2, max_projects: 2, max_keys: 5, "
+			"ring_bytes: 1MiB}");
 	for (size_t i = 0; i < COUNT(steps); i++) {
 		const struct step *s = &steps[i];
 		const char *target =

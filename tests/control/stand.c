@@ -68,8 +68,7 @@ static void open_registry(void)
 		     0, "%s", err);
 }
 
-void stand_open_small(uint32_t orgs, uint32_t projects, uint32_t keys,
-		      const char *ring_bytes)
+void stand_open_with(const char *yaml)
 {
 	memset(&stand, 0, sizeof(stand));
 	log_set_level(LOG_LEVEL_WARN);
@@ -78,14 +77,9 @@ void stand_open_small(uint32_t orgs, uint32_t projects, uint32_t keys,
 	strcpy(stand.dir, "/dev/shm/stile-api-test.XXXXXX");
 	cr_assert_not_null(mkdtemp(stand.dir));
 	config_defaults(&stand.config);
-	stand.config.max_orgs = orgs ? orgs : stand.config.max_orgs;
-	stand.config.max_projects =
-		projects ? projects : stand.config.max_projects;
-	stand.config.max_keys = keys ? keys : stand.config.max_keys;
-	if (ring_bytes)
-		cr_assert_eq(config_parse_bytes(ring_bytes,
-						&stand.config.ring_bytes),
-			     0);
+	cr_assert_eq(config_load_text(&stand.config, "test", yaml, strlen(yaml),
+				      stderr),
+		     0);
 	open_registry();
 	for (unsigned i = 0; i < STAND_WORKERS; i++)
 		stand.workers[i] = &stand.counters[i];
@@ -104,7 +98,7 @@ void stand_open_small(uint32_t orgs, uint32_t projects, uint32_t keys,
 
 void stand_open(void)
 {
-	stand_open_small(0, 0, 0, NULL);
+	stand_open_with("");
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag,

@@ -40,10 +40,9 @@ struct stand {
 
 extern struct stand stand;
 
-/* With the defaults; or with room for so many of each (0 = default). */
+/* With the defaults, or with a configuration. */
 void stand_open(void);
-void stand_open_small(uint32_t orgs, uint32_t projects, uint32_t keys,
-		      const char *ring_bytes);
+void stand_open_with(const char *yaml);
 void stand_close(void);
 
 /*
