@@ -245,6 +245,33 @@ unsigned call(const char *method, const char *target, const char *body)
 	return call_bytes(method, target, body, body ? strlen(body) : 0);
 }
 
+void make_org(const char *name)
+{
+	char body[256];
+
+	snprintf(body, sizeof(body), "{\"name\":\"%s\"}", name);
+	cr_assert_eq(call("POST", "/v1/orgs", body), 201, "%s",
+		     text("error.message"));
+}
+
+unsigned call_at(const char *method, const char *form, const char *part,
+		 const char *body)
+{
+	char target[256];
+	char *out = target;
+
+	for (; *form && out < target + sizeof(target) - 1; form++) {
+		if (*form != '*')
+			*out++ = *form;
+		else
+			out += snprintf(out,
+					(size_t)(target + sizeof(target) - out),
+					"%s", part);
+	}
+	*out = '\0';
+	return call(method, target, body);
+}
+
 /* ---- looking at the answer ---- */
 
 json_t *value(const char *path)

@@ -54,6 +54,12 @@ unsigned call(const char *method, const char *target, const char *body);
 unsigned call_bytes(const char *method, const char *target, const char *body,
 		    size_t body_len);
 
+/* The same, with `part` in place of the '*' in the target. */
+unsigned call_at(const char *method, const char *form, const char *part,
+		 const char *body);
+/* Creates an organization with this name. */
+void make_org(const char *name);
+
 /* Of the last answer: a member by its dotted name, "" when absent or no text;
  * valid until the next call. "keys.0.id" goes into arrays. */
 json_t *value(const char *path);
