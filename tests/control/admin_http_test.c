@@ -466,8 +466,9 @@ Test(admin_http, a_body_leaves_nothing_behind)
 	begin();
 	feed(body, sizeof(body) - 1);
 	cr_assert_str_eq(run.said, "POST /p [secretsecretsecret] keep\n");
-	for (size_t i = 0; i < run.http.body.cap; i++)
-		cr_assert_eq(run.http.body.data[i], 0);
+	cr_assert_gt(run.http.body.cap, 0, "small memory is kept");
+	cr_assert_null(memmem(run.http.body.data, run.http.body.cap,
+			      "secretsecretsecret", 18));
 	feed(body, sizeof(body) - 2); /* and a connection that breaks off */
 	end();
 	cr_assert_eq(wiped_leaks(), 0);

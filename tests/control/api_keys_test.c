@@ -255,7 +255,6 @@ Test(api_keys, the_element_at_fault_is_told)
 Test(api_keys, an_import_has_a_bound)
 {
 	json_t *keys = json_array(), *body = json_object();
-	char *dump;
 
 	make_org("a");
 	for (int i = 0; i < API_IMPORT_MAX; i++) {
@@ -266,14 +265,14 @@ Test(api_keys, an_import_has_a_bound)
 		json_array_append_new(keys, json_pack("{s:s}", "hash", hash));
 	}
 	json_object_set(body, "keys", keys);
-	dump = json_dumps(body, JSON_COMPACT);
-	cr_assert_eq(call("POST", "/v1/orgs/a/keys/import", dump), 201, "%s",
-		     text("error.message"));
+	cr_assert_eq(call_json("POST", "/v1/orgs/a/keys/import", body), 201,
+		     "%s", text("error.message"));
 	cr_assert_eq(number("imported"), API_IMPORT_MAX);
 	json_array_append_new(keys, json_object());
-	dump = json_dumps(body, JSON_COMPACT);
-	cr_assert_eq(call("POST", "/v1/orgs/a/keys/import", dump), 400);
+	cr_assert_eq(call_json("POST", "/v1/orgs/a/keys/import", body), 400);
 	expect_error("invalid_request", "1..10000");
+	json_decref(keys);
+	json_decref(body);
 }
 
 /* A prefix that stands nowhere else betrays every copy of a key. */

@@ -7,16 +7,29 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-TestSuite(metrics, .init = stand_open, .fini = stand_close);
+static struct buf out;
 
+static void begin(void)
+{
+	stand_open();
+	buf_init(&out, 1 << 20);
+}
+
+static void end(void)
+{
+	buf_deinit(&out);
+	stand_close();
+}
+
+TestSuite(metrics, .init = begin, .fini = end);
+
+/* Valid until the next one. */
 static char *page(void)
 {
-	struct buf out;
-
-	buf_init(&out, 1 << 20);
+	buf_clear(&out);
 	cr_assert_eq(metrics_write(&stand.control, &out), 0);
 	buf_add(&out, "", 1);
-	return out.data; /* small; the test's process ends */
+	return out.data;
 }
 
 static bool has_line(const char *text, const char *line)
@@ -135,9 +148,7 @@ Test(metrics, readiness_is_a_number)
 
 Test(metrics, a_page_that_does_not_fit_is_an_error)
 {
-	struct buf out;
-
+	buf_deinit(&out);
 	buf_init(&out, 100);
 	cr_assert_lt(metrics_write(&stand.control, &out), 0);
-	buf_deinit(&out);
 }

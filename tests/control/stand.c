@@ -245,6 +245,18 @@ unsigned call(const char *method, const char *target, const char *body)
 	return call_bytes(method, target, body, body ? strlen(body) : 0);
 }
 
+unsigned call_json(const char *method, const char *target, const json_t *body)
+{
+	json_malloc_t take;
+	json_free_t give;
+	char *dump = json_dumps(body, JSON_COMPACT);
+
+	json_get_alloc_funcs(&take, &give);
+	call(method, target, dump);
+	give(dump);
+	return stand.reply.status;
+}
+
 void make_org(const char *name)
 {
 	char body[256];

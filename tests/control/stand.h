@@ -57,6 +57,8 @@ unsigned call_bytes(const char *method, const char *target, const char *body,
 /* The same, with `part` in place of the '*' in the target. */
 unsigned call_at(const char *method, const char *form, const char *part,
 		 const char *body);
+/* The same with a JSON body. */
+unsigned call_json(const char *method, const char *target, const json_t *body);
 /* Creates an organization with this name. */
 void make_org(const char *name);
 
