@@ -50,6 +50,13 @@ static int free_push(struct rings *r, unsigned log2, uint64_t place)
 	return 0;
 }
 
+/* 30 bits; by the time they have wrapped no helper remembers. 0 would make a
+ * ring word look unset. */
+static uint32_t gen_after(uint32_t gen)
+{
+	return gen < (1u << 30) - 1 ? gen + 1 : 1;
+}
+
 int rings_adopt(struct rings *r, uint64_t ring)
 {
 	unsigned log2 = RING_LOG2(ring);
@@ -68,7 +75,7 @@ int rings_adopt(struct rings *r, uint64_t ring)
 	}
 	r->adopted[r->adopted_count++] = ring;
 	if (RING_GEN(ring) >= r->next_gen)
-		r->next_gen = RING_GEN(ring) + 1;
+		r->next_gen = gen_after(RING_GEN(ring));
 	return 0;
 }
 
@@ -126,33 +133,62 @@ int rings_settle(struct rings *r)
 	return arena_reserve(r->file, REGION_RINGS, end * LINE_BYTES);
 }
 
+static int extend(struct rings *r, unsigned log2, uint64_t *ret_place)
+{
+	uint64_t end = r->end + lines_of(log2);
+	int e;
+
+	if (end > r->max_lines)
+		return -ENOSPC;
+	e = arena_reserve(r->file, REGION_RINGS, end * LINE_BYTES);
+	if (e < 0)
+		return e;
+	*ret_place = r->end;
+	r->end = end;
+	return 0;
+}
+
+/* The first piece of the smallest larger ring that is free; what is left is
+ * free in the sizes in between. A restart joins free neighbours again. */
+static int split(struct rings *r, unsigned log2, uint64_t *ret_place)
+{
+	unsigned from = log2 + 1;
+	uint64_t place;
+
+	while (from <= RINGS_LOG2_MAX && r->free[from].count == 0)
+		from++;
+	if (from > RINGS_LOG2_MAX)
+		return -ENOSPC;
+	place = r->free[from].places[--r->free[from].count];
+	*ret_place = place;
+	for (place += lines_of(log2); log2 < from; log2++) {
+		/* Out of memory: lost until a restart, as in rings_give(). */
+		(void)free_push(r, log2, place);
+		place += lines_of(log2);
+	}
+	return 0;
+}
+
 int rings_take(struct rings *r, unsigned log2, uint64_t *ret_ring)
 {
 	struct rings_free *f = &r->free[log2];
 	uint64_t place;
-	int e;
+	int e = 0;
 
 	check(log2 >= LOG2_MIN && log2 <= RINGS_LOG2_MAX);
 	if (f->count > 0) {
 		place = f->places[--f->count];
 	} else {
-		place = r->end;
-		if (place + lines_of(log2) > r->max_lines)
-			return -ENOSPC;
-		e = arena_reserve(r->file, REGION_RINGS,
-				  (place + lines_of(log2)) * LINE_BYTES);
-		if (e < 0)
-			return e;
-		r->end = place + lines_of(log2);
+		e = extend(r, log2, &place);
+		if (e == -ENOSPC)
+			e = split(r, log2, &place);
 	}
+	if (e < 0)
+		return e;
 	memset(r->file->arena.rings + place * LINE_BYTES, 0,
 	       (size_t)lines_of(log2) * LINE_BYTES);
 	*ret_ring = RING_WORD(place, log2, r->next_gen);
-	/* 30 bits; by the time they have wrapped no helper remembers. 0 would
-	 * make a ring word look unset. */
-	r->next_gen = (r->next_gen + 1) & ((1u << 30) - 1);
-	if (r->next_gen == 0)
-		r->next_gen = 1;
+	r->next_gen = gen_after(r->next_gen);
 	return 0;
 }
 

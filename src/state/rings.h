@@ -10,6 +10,8 @@
  * Memory     its own bookkeeping is private; after a restart it is rebuilt
  *            from the rings in use (rings_adopt, rings_settle).
  * Bound      `max_bytes`; the answer is -ENOSPC, as when the tmpfs is full.
+ *            A larger free ring is split when nothing else is left; free
+ *            neighbours become one again at the next start.
  */
 #include "gate/layout.h"
 
