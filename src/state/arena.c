@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -116,13 +117,13 @@ static int check_place(int fd, const char *path, char *err, size_t err_len)
 }
 
 /* True when the file holds counters of this boot that we can carry on with. */
-static bool usable(const struct arena_file *f, const uint8_t *boot_id)
+static bool usable(const struct arena_file *f)
 {
 	const struct arena_header *h = f->arena.header;
 	unsigned i;
 
 	if (h->magic != ARENA_MAGIC || h->layout != ARENA_LAYOUT ||
-	    h->ready != 1 || memcmp(h->boot_id, boot_id, 16) != 0 ||
+	    h->ready != 1 || memcmp(h->boot_id, f->boot_id, 16) != 0 ||
 	    slots_read(&h->org_slots) > ARENA_ORGS_MAX ||
 	    slots_read(&h->project_slots) > ARENA_PROJECTS_MAX ||
 	    slots_read(&h->key_slots) > ARENA_KEYS_MAX)
@@ -133,35 +134,55 @@ static bool usable(const struct arena_file *f, const uint8_t *boot_id)
 	return true;
 }
 
-static int initialize(struct arena_file *f, const uint8_t *boot_id,
-		      const char *path, char *err, size_t err_len)
+/* Header and descriptors. Also before they are only read: a hole takes a page
+ * then too, and without room that is a signal instead of an answer. */
+static int reserve_head(struct arena_file *f, const char *path, char *err,
+			size_t err_len)
 {
-	struct arena_header *h;
-
-	/* Shrink to nothing first: everything reads as zero afterwards. */
-	if (ftruncate(f->fd, 0) < 0 || ftruncate(f->fd, (off_t)ARENA_BYTES) < 0)
-		return fail(err, err_len, errno, path, "cannot set its size");
 	if (fallocate(f->fd, 0, 0, (off_t)ARENA_ORGS_AT) < 0)
 		return fail(err, err_len, errno, path,
 			    "no room on this tmpfs (enlarge it: in Docker "
 			    "--shm-size, else mount -o remount,size=)");
-	h = f->arena.header;
+	return 0;
+}
+
+static int initialize(struct arena_file *f, const char *path, char *err,
+		      size_t err_len)
+{
+	struct arena_header *h = f->arena.header;
+	int r;
+
+	/* Shrink to nothing first: everything reads as zero afterwards. */
+	if (ftruncate(f->fd, 0) < 0 || ftruncate(f->fd, (off_t)ARENA_BYTES) < 0)
+		return fail(err, err_len, errno, path, "cannot set its size");
+	r = reserve_head(f, path, err, err_len);
+	if (r < 0)
+		return r;
 	h->magic = ARENA_MAGIC;
 	h->layout = ARENA_LAYOUT;
-	memcpy(h->boot_id, boot_id, 16);
-	h->ready = 1;
+	memcpy(h->boot_id, f->boot_id, 16);
 	return 0;
+}
+
+static int lock(int fd, const char *path, char *err, size_t err_len)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno != EWOULDBLOCK)
+		return fail(err, err_len, errno, path, "cannot lock the arena");
+	return fail(err, err_len, EBUSY, path,
+		    "another process uses this arena; give each a runtime_dir "
+		    "of its own");
 }
 
 int arena_open(struct arena_file *f, const char *path, bool *ret_fresh,
 	       unsigned *ret_recovered, char *err, size_t err_len)
 {
-	uint8_t boot_id[16];
 	struct stat st;
 	int r;
 
 	memset(f, 0, sizeof(*f));
-	r = read_boot_id(boot_id);
+	r = read_boot_id(f->boot_id);
 	if (r < 0)
 		return fail(err, err_len, -r, "/proc/sys/kernel/random/boot_id",
 			    "cannot read");
@@ -169,6 +190,8 @@ int arena_open(struct arena_file *f, const char *path, bool *ret_fresh,
 	if (f->fd < 0)
 		return fail(err, err_len, errno, path, "cannot open the arena");
 	r = check_place(f->fd, path, err, err_len);
+	if (r == 0)
+		r = lock(f->fd, path, err, err_len);
 	if (r < 0)
 		goto out_close;
 	if (fstat(f->fd, &st) < 0) {
@@ -181,9 +204,15 @@ int arena_open(struct arena_file *f, const char *path, bool *ret_fresh,
 		goto out_close;
 	}
 	*ret_recovered = 0;
-	*ret_fresh = st.st_size != (off_t)ARENA_BYTES || !usable(f, boot_id);
+	*ret_fresh = st.st_size != (off_t)ARENA_BYTES;
+	if (!*ret_fresh) {
+		r = reserve_head(f, path, err, err_len);
+		if (r < 0)
+			goto out_unmap;
+		*ret_fresh = !usable(f);
+	}
 	if (*ret_fresh)
-		r = initialize(f, boot_id, path, err, err_len);
+		r = initialize(f, path, err, err_len);
 	else
 		*ret_recovered = claim_recover(&f->arena);
 	if (r < 0)
@@ -201,6 +230,21 @@ int arena_open_private(struct arena_file *f)
 	memset(f, 0, sizeof(*f));
 	f->fd = -1;
 	return map(f);
+}
+
+void arena_set_ready(struct arena_file *f)
+{
+	f->arena.header->ready = 1;
+}
+
+int arena_discard(struct arena_file *f, char *err, size_t err_len)
+{
+	memset(f->reserved, 0, sizeof(f->reserved));
+	if (f->fd >= 0)
+		return initialize(f, "the arena", err, err_len);
+	if (madvise(f->arena.base, ARENA_BYTES, MADV_DONTNEED) < 0)
+		return fail(err, err_len, errno, "the arena", "cannot empty");
+	return 0;
 }
 
 void arena_close(struct arena_file *f)

@@ -8,7 +8,10 @@
  * Threads    the control thread.
  * Place      a file in tmpfs, mode 0600; its header carries the boot id. One
  *            of another boot, another layout or half made is replaced by an
- *            empty one, and the snapshot is used instead.
+ *            empty one, and the snapshot is used instead. "Half made" lasts
+ *            until arena_set_ready(): a process that dies while it restores
+ *            the snapshot leaves nothing that passes for counters.
+ * Alone      the file is locked (flock): -EBUSY when another process has it.
  * Errors     negative errno and a sentence with the remedy.
  */
 #include "gate/layout.h"
@@ -26,7 +29,8 @@ enum arena_region {
 
 struct arena_file {
 	struct arena arena;
-	int fd;                          /* -1: private memory */
+	int fd; /* -1: private memory */
+	uint8_t boot_id[16];
 	uint64_t reserved[REGION_COUNT]; /* bytes with pages behind them */
 };
 
@@ -42,6 +46,13 @@ int arena_open(struct arena_file *f, const char *path, bool *ret_fresh,
 int arena_open_private(struct arena_file *f);
 
 void arena_close(struct arena_file *f);
+
+/* Its counters are complete: the next process may carry on with them. */
+void arena_set_ready(struct arena_file *f);
+
+/* Before workers run: what it holds turned out to be damaged, or somebody
+ * else's. Empties it, as a fresh one. Negative errno and a sentence. */
+int arena_discard(struct arena_file *f, char *err, size_t err_len);
 
 /* Makes sure that the first `bytes` of a region have pages behind them.
  * -ENOSPC: the tmpfs is full; nothing changed. */

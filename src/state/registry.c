@@ -89,6 +89,7 @@ int registry_open(struct registry **ret_registry, struct records *records,
 		goto out_table;
 	if (fresh)
 		registry_restore(g, state_dir, ret_report);
+	arena_set_ready(arena);
 	*ret_registry = g;
 	return 0;
 out_table:
