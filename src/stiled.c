@@ -211,6 +211,13 @@ static int open_registry(struct daemon *d)
 			  sizeof(d->err));
 	if (r < 0)
 		return r;
+	d->control.arena_fresh = report.fresh;
+	if (report.arena_warning[0] != '\0')
+		tell(LOG_LEVEL_WARN, "arena_discarded", report.arena_warning);
+	if (report.unserved != 0)
+		log_event(LOG_LEVEL_ERROR, "keys_unserved",
+			  "keys=%u reason=\"hashes that are not random\"",
+			  report.unserved);
 	if (report.warning[0] != '\0') {
 		/* Starting without it would forget what was counted, and the
 		 * next snapshot would take its place: that is for people to

@@ -84,12 +84,20 @@ int registry_open(struct registry **ret_registry, struct records *records,
 		snprintf(err, err_len, "no memory for the key table");
 		goto out_free;
 	}
-	r = registry_load(g, fresh, ret_report, err, err_len);
+	r = registry_load(g, &fresh, ret_report, err, err_len);
 	if (r < 0)
 		goto out_table;
+	ret_report->fresh = fresh;
 	if (fresh)
 		registry_restore(g, state_dir, ret_report);
-	arena_set_ready(arena);
+	if (ret_report->warning[0] == '\0') {
+		if (options->strict)
+			r = registry_disown_snapshot(g, state_dir, err,
+						     err_len);
+		if (r < 0)
+			goto out_table;
+		arena_set_ready(arena);
+	}
 	*ret_registry = g;
 	return 0;
 out_table:

@@ -42,20 +42,30 @@ struct registry_options {
 	uint64_t default_window_ms;
 	const char *key_prefix;
 	/* Windows of a fresh arena count as full until they have passed, unless
-	 * a snapshot of a clean stop was restored. */
+	 * a snapshot of a clean stop was restored: from the boot on when nobody
+	 * has served since, else from now on. To tell the two apart a snapshot
+	 * is written before the start returns. */
 	bool strict;
 };
 
 struct registry_report {
 	uint32_t orgs, projects, keys; /* set up */
-	bool restored;                 /* from the snapshot */
-	char warning[256];             /* a snapshot that was refused, or "" */
+	uint32_t unserved; /* keys that do not fit into the key table */
+	bool fresh;        /* no counters to carry on with */
+	bool restored;     /* from the snapshot */
+	/* A snapshot that was refused, or "". The arena is not marked ready
+	 * then, so that a caller who gives up is told again next time; one who
+	 * goes on says arena_set_ready(). */
+	char warning[256];
+	char arena_warning[256]; /* an arena that was discarded, or "" */
 };
 
 /*
  * Sets the arena and the key table up from the records and, when `fresh`,
  * the counters from the snapshot in `state_dir`. Before workers run. The
- * registry keeps using what it is given. `owner` is the control thread's.
+ * registry keeps using what it is given. An arena that is damaged, or that
+ * knows none of the organizations, is discarded first. On failure an arena
+ * that was not fresh keeps its counters for the next try.
  */
 int registry_open(struct registry **ret_registry, struct records *records,
 		  struct arena_file *arena, bool fresh, struct keytable *table,
@@ -68,7 +78,8 @@ struct registry *registry_close(struct registry *g);
 const char *registry_error(const struct registry *g);
 struct records *registry_records(struct registry *g); /* for reading */
 
-/* rec->name, limit, window_ms in (0 = configured default); the rest out. */
+/* rec->name, limit, window_ms in (both 0 = configured default); the rest out.
+ */
 int registry_org_create(struct registry *g, struct org_record *rec);
 int registry_org_set_limit(struct registry *g, uint32_t org, uint32_t limit,
 			   uint64_t window_ms);

@@ -39,30 +39,62 @@ int registry_from_records(struct registry *g, int r, const char *what);
 
 /* ---- registry_load.c ---- */
 
-/* Before workers run: the arena and the key table follow the records. */
-int registry_load(struct registry *g, bool fresh,
+/* Before workers run: the arena and the key table follow the records.
+ * *fresh becomes true when the arena had to be discarded. */
+int registry_load(struct registry *g, bool *fresh,
 		  struct registry_report *report, char *err, size_t err_len);
+
+/* ---- registry_restore.c ---- */
 
 /* The counters of a fresh arena, from the snapshot. */
 void registry_restore(struct registry *g, const char *state_dir,
 		      struct registry_report *report);
 
+/* Last step of a start that promises `strict`: from now on the snapshot on
+ * disk says that it is not the last word of this boot. */
+int registry_disown_snapshot(struct registry *g, const char *state_dir,
+			     char *err, size_t err_len);
+
 /* ---- registry_orgs.c ---- */
 
-/* The arena follows the record: a larger ring first when it needs one. */
-int registry_apply_limit(struct registry *g, const struct org_record *rec);
+/* The ring that the record's limit needs and the organization does not have;
+ * 0 when what it has is large enough. -ENOSPC, -ENOMEM. */
+int registry_take_ring(struct registry *g, const struct org_record *rec,
+		       uint64_t *ret_ring);
+
+/* The arena follows the record; `ring` from registry_take_ring(). */
+void registry_apply_limit(struct registry *g, const struct org_record *rec,
+			  uint64_t ring);
 
 /* ---- registry_slots.c ---- */
 
+/*
+ * An organization or a key is set up while its record is not durable yet; its
+ * state stays SLOT_FREE until it is published. A check that finds such a key
+ * refuses it, the snapshot does not look at it, and the next start takes
+ * nothing over from it. -ENOSPC, -ENOMEM.
+ */
 int slot_setup_org(struct registry *g, const struct org_record *rec);
 int slot_setup_project(struct registry *g, const struct project_record *rec);
-
-/* Fills the key's line; the caller publishes it in the key table. Counters of
- * the same key are kept. */
+/* At start, counters of the same key are kept. */
 int slot_setup_key(struct registry *g, const struct key_record *rec);
+
+void slot_publish_org(struct registry *g, const struct org_record *rec);
+void slot_publish_key(struct registry *g, const struct key_record *rec);
+/* Instead of publishing. */
+void slot_withdraw_org(struct registry *g, const struct org_record *rec);
 
 /* Limit and window of the record as a rule word. */
 uint64_t slot_rule(const struct org_record *rec);
+
+/* Does the arena hold counters of this key or organization? */
+static inline bool slot_holds(const half_t *state, struct id has, struct id id)
+{
+	/* PAIRS: nothing. Asked by the thread that writes the state, or before
+	 * there are others. */
+	return atomic_load_explicit(state, memory_order_relaxed) != SLOT_FREE &&
+	       id_equal(has, id);
+}
 
 /* Stores to words that nobody else reads yet, or that guard nothing.
  * PAIRS: for state and expiry key_valid() and judge() in

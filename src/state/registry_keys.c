@@ -12,7 +12,11 @@
 #include <openssl/crypto.h>
 #include <string.h>
 
-/* Inside a transaction: a row, a line in the arena. Not yet published. */
+/*
+ * Inside a transaction: a row, a line in the arena, an entry in the key table.
+ * All that can fail comes before the commit; until slot_publish_key() a check
+ * that finds the entry refuses the key.
+ */
 static int insert_key(struct registry *g, struct key_record *rec)
 {
 	int r = registry_from_records(
@@ -24,19 +28,28 @@ static int insert_key(struct registry *g, struct key_record *rec)
 	if (slot_setup_key(g, rec) < 0)
 		return registry_fail(g, REGISTRY_FULL,
 				     "the arena's tmpfs is full: enlarge it");
+	r = keytable_insert(g->table, rec->hash, rec->slot);
+	if (r == -ENOSPC)
+		return registry_fail(g, REGISTRY_INVALID,
+				     "too many hashes begin alike: they are "
+				     "not SHA-256 of random keys");
+	if (r < 0)
+		return registry_fail(g, REGISTRY_FULL,
+				     "no memory for the key table");
 	return 0;
 }
 
-static int publish_key(struct registry *g, const struct key_record *rec)
+/* After a rollback: `count` keys that had been inserted. */
+static void withdraw_keys(struct registry *g, const struct key_record *recs,
+			  size_t count)
 {
-	int r = keytable_insert(g->table, rec->hash, rec->slot);
+	size_t i;
 
-	if (r < 0)
-		return registry_fail(g, r,
-				     "the key is recorded but cannot be "
-				     "served: no memory for the key table; "
-				     "restart with more memory");
-	return 0;
+	for (i = 0; i < count; i++)
+		keytable_remove(g->table, recs[i].hash, recs[i].slot);
+	/* A check may be comparing with a line that the next key will use. */
+	if (count > 0)
+		epoch_wait(g->epoch);
 }
 
 static int make_key(struct registry *g, struct key_record *rec,
@@ -80,47 +93,54 @@ int registry_key_create(struct registry *g, struct key_record *rec,
 		goto out_wipe;
 	}
 	r = registry_from_records(g, records_commit(g->records), "key");
-	if (r == 0)
-		r = publish_key(g, rec);
-	if (r == 0)
+	if (r == 0) {
+		slot_publish_key(g, rec);
 		return 0;
+	}
+	withdraw_keys(g, rec, 1);
 out_wipe:
 	OPENSSL_cleanse(text, KEY_TEXT_MAX);
+	return r;
+}
+
+static int import_key(struct registry *g, struct key_record *rec)
+{
+	int tries = ID_TRIES, r = check_expiry(g, rec);
+
+	if (r != 0)
+		return r;
+	rec->created_ms = (int64_t)clock_wall_ms();
+	rec->revoked_ms = 0;
+	/* "Taken" may mean the id: among a million that happens. */
+	do {
+		if (!keytext_random_id(&rec->id))
+			return registry_fail(g, -EIO, "no random numbers");
+		r = insert_key(g, rec);
+	} while (r == REGISTRY_EXISTS && --tries > 0);
 	return r;
 }
 
 int registry_key_import(struct registry *g, struct key_record *recs,
 			size_t count, size_t *ret_bad)
 {
-	size_t i;
+	size_t i, done = 0;
 	int r = records_begin(g->records);
 
 	*ret_bad = 0;
 	if (r < 0)
 		return registry_from_records(g, r, "key");
-	for (i = 0; i < count; i++) {
-		*ret_bad = i;
-		r = check_expiry(g, &recs[i]);
-		if (r != 0)
-			goto out_rollback;
-		recs[i].created_ms = (int64_t)clock_wall_ms();
-		recs[i].revoked_ms = 0;
-		if (!keytext_random_id(&recs[i].id)) {
-			r = registry_fail(g, -EIO, "no random numbers");
-			goto out_rollback;
-		}
-		r = insert_key(g, &recs[i]);
-		if (r != 0)
-			goto out_rollback;
+	for (; r == 0 && done < count; done += r == 0) {
+		*ret_bad = done;
+		r = import_key(g, &recs[done]);
 	}
-	r = registry_from_records(g, records_commit(g->records), "key");
-	for (i = 0; r == 0 && i < count; i++) {
-		*ret_bad = i;
-		r = publish_key(g, &recs[i]);
-	}
-	return r;
-out_rollback:
-	records_rollback(g->records);
+	if (r == 0)
+		r = registry_from_records(g, records_commit(g->records), "key");
+	else
+		records_rollback(g->records);
+	if (r != 0)
+		withdraw_keys(g, recs, done);
+	for (i = 0; r == 0 && i < count; i++)
+		slot_publish_key(g, &recs[i]);
 	return r;
 }
 
@@ -158,6 +178,9 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 
 	if (r != 0)
 		return r;
+	if (grace_ms > (uint64_t)(INT64_MAX - now))
+		return registry_fail(g, REGISTRY_INVALID,
+				     "the grace period is too long");
 	if (ret_old->revoked_ms != 0 ||
 	    (ret_old->expires_ms != 0 && ret_old->expires_ms <= now))
 		return registry_fail(
@@ -169,8 +192,10 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 	if (r < 0)
 		return registry_from_records(g, r, "key");
 	r = make_key(g, ret_new, text);
-	if (r != 0)
-		goto out_rollback;
+	if (r != 0) {
+		records_rollback(g->records);
+		goto out_wipe;
+	}
 	if (grace_ms == 0) {
 		ret_old->revoked_ms = now;
 		r = records_key_revoke(g->records, ret_old->slot, now);
@@ -181,13 +206,14 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 					   ret_old->expires_ms);
 	}
 	r = registry_from_records(g, r, "key");
-	if (r != 0)
-		goto out_rollback;
+	if (r != 0) {
+		records_rollback(g->records);
+		goto out_withdraw;
+	}
 	r = registry_from_records(g, records_commit(g->records), "key");
-	if (r == 0)
-		r = publish_key(g, ret_new);
 	if (r != 0)
-		goto out_wipe;
+		goto out_withdraw;
+	slot_publish_key(g, ret_new);
 	slot_set_word(&g->arena->keys[ret_old->slot].expires_ms,
 		      (uint64_t)ret_old->expires_ms);
 	if (ret_old->revoked_ms != 0) {
@@ -197,8 +223,8 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 	}
 	epoch_wait(g->epoch);
 	return 0;
-out_rollback:
-	records_rollback(g->records);
+out_withdraw:
+	withdraw_keys(g, ret_new, 1);
 out_wipe:
 	OPENSSL_cleanse(text, KEY_TEXT_MAX);
 	return r;

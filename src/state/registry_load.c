@@ -1,29 +1,57 @@
 /* SPDX-License-Identifier: MIT */
-/* Start-up: the arena follows the records, then the snapshot. */
+/*
+ * Start-up: the arena follows the records.
+ *
+ * Whatever a process that died had begun is in one of three states. Recorded
+ * and in the arena: nothing to do. Recorded only: the arena follows. In the
+ * arena only (it died before the commit, or an older database was put back):
+ * the slot becomes free. Nothing in the arena is ever believed over a record.
+ */
 #include "state/registry_internal.h"
 
-#include "base/clock.h"
 #include "gate/keytable.h"
 #include "gate/window.h"
 #include "state/arena.h"
-#include "state/snapshot.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+/* Insertions into the key table that are prefetched together: each is a cache
+ * miss, and a million of them one after the other are a quarter of a start. */
+#define AHEAD 32
+
 struct loading {
 	struct registry *g;
 	struct registry_report *report;
-	uint32_t next; /* slots below have been dealt with */
-	uint32_t had;  /* slots that the arena carries over */
+	uint32_t next;    /* slots below have been dealt with */
+	uint32_t had;     /* slots that the arena carries over */
+	uint32_t carried; /* organizations among them that are still recorded */
+	unsigned count;   /* keys that wait for their place in the table */
+	struct {
+		uint8_t hash[32];
+		uint32_t slot;
+	} ahead[AHEAD];
 };
 
 static bool carries_on(const struct loading *l, const struct org *org,
 		       const struct org_record *rec)
 {
-	return rec->slot < l->had && id_equal(org->id, rec->id) &&
+	return rec->slot < l->had &&
+	       slot_holds(&org->state, org->id, rec->id) &&
 	       claim_load(&org->ring) != 0;
+}
+
+/* What every decision leaves true. (A gate that is still odd after recovery
+ * names a decision that nobody can complete.) */
+static bool sane(const struct org *org)
+{
+	uint64_t head = claim_load(&org->head), tail = claim_load(&org->tail);
+	uint64_t ring = claim_load(&org->ring);
+
+	return (claim_load(&org->gate) & 1) == 0 && tail <= head &&
+	       head - tail <= UINT64_C(1) << RING_LOG2(ring) &&
+	       claim_load(&org->ring_switch) <= head;
 }
 
 /* First pass: rings in use must be known before any is handed out. */
@@ -35,6 +63,9 @@ static int adopt_org(const struct org_record *rec, void *arg)
 
 	if (!carries_on(l, org, rec))
 		return 0;
+	if (!sane(org))
+		return -EINVAL;
+	l->carried++;
 	r = rings_adopt(&l->g->rings, claim_load(&org->ring));
 	if (r == 0 && !window_ring_drained(org))
 		r = rings_adopt(&l->g->rings, claim_load(&org->ring_prev));
@@ -74,15 +105,18 @@ static int load_org(const struct org_record *rec, void *arg)
 	free_orgs(l, rec->slot);
 	l->next = rec->slot + 1;
 	l->report->orgs++;
-	if (!carries_on(l, org, rec))
-		return slot_setup_org(g, rec);
-	r = arena_reserve(g->file, REGION_ORGS,
-			  ((uint64_t)rec->slot + 1) * sizeof(*org));
-	if (r < 0)
-		return r;
-	slot_set_half(&org->state,
-		      rec->suspended ? SLOT_SUSPENDED : SLOT_ACTIVE);
-	return registry_apply_limit(g, rec);
+	if (carries_on(l, org, rec)) {
+		uint64_t ring;
+
+		r = registry_take_ring(g, rec, &ring);
+		if (r == 0)
+			registry_apply_limit(g, rec, ring);
+	} else {
+		r = slot_setup_org(g, rec);
+	}
+	if (r == 0)
+		slot_publish_org(g, rec);
+	return r;
 }
 
 static int load_project(const struct project_record *rec, void *arg)
@@ -91,6 +125,24 @@ static int load_project(const struct project_record *rec, void *arg)
 
 	l->report->projects++;
 	return slot_setup_project(l->g, rec);
+}
+
+static int insert_ahead(struct loading *l)
+{
+	struct keytable *table = l->g->table;
+	int r = 0;
+
+	for (unsigned i = 0; i < l->count && r == 0; i++) {
+		r = keytable_insert(table, l->ahead[i].hash, l->ahead[i].slot);
+		/* Hashes that are not random, of an import. Refusing to start
+		 * would refuse everybody else's keys too. */
+		if (r == -ENOSPC) {
+			l->report->unserved++;
+			r = 0;
+		}
+	}
+	l->count = 0;
+	return r;
 }
 
 static int load_key(const struct key_record *rec, void *arg)
@@ -103,79 +155,129 @@ static int load_key(const struct key_record *rec, void *arg)
 	l->next = rec->slot + 1;
 	l->report->keys++;
 	r = slot_setup_key(g, rec);
-	if (r < 0 || rec->revoked_ms != 0)
+	if (r < 0)
 		return r;
-	return keytable_insert(g->table, rec->hash, rec->slot);
+	slot_publish_key(g, rec);
+	if (rec->revoked_ms != 0)
+		return 0;
+	memcpy(l->ahead[l->count].hash, rec->hash, sizeof(rec->hash));
+	l->ahead[l->count].slot = rec->slot;
+	l->count++;
+	keytable_prefetch(keytable_level(g->table), rec->hash);
+	return l->count < AHEAD ? 0 : insert_ahead(l);
 }
 
-int registry_load(struct registry *g, bool fresh,
+/* Does the arena hold organizations, but none of ours? */
+static bool foreign(const struct loading *l)
+{
+	struct records_counts counts;
+	uint32_t slot;
+
+	if (l->carried != 0 || records_count(l->g->records, &counts) < 0 ||
+	    counts.orgs == 0)
+		return false;
+	for (slot = 1; slot < l->had; slot++)
+		/* PAIRS: nothing; nobody else runs yet. */
+		if (atomic_load_explicit(&l->g->arena->orgs[slot].state,
+					 memory_order_relaxed) != SLOT_FREE)
+			return true;
+	return false;
+}
+
+static int discard(struct registry *g, struct registry_report *report,
+		   const char *why, char *err, size_t err_len)
+{
+	int r;
+
+	snprintf(report->arena_warning, sizeof(report->arena_warning),
+		 "the arena %s; its counters were discarded and the snapshot "
+		 "is used",
+		 why);
+	rings_deinit(&g->rings);
+	rings_init(&g->rings, g->file, g->options.ring_bytes);
+	r = arena_discard(g->file, err, err_len);
+	if (r == 0)
+		claim_init(&g->claim, g->arena, OWNER_CONTROL, NULL);
+	return r;
+}
+
+/* The rings in use, before any is handed out. */
+static int adopt(struct loading *l, bool *fresh, char *err, size_t err_len)
+{
+	struct registry *g = l->g;
+	int r;
+
+	/* Its pages are there unless somebody punched holes; then reading one
+	 * takes a page, and without room that is a signal. */
+	r = arena_reserve(g->file, REGION_ORGS,
+			  (uint64_t)l->had * sizeof(struct org));
+	if (r == 0)
+		r = arena_reserve(
+			g->file, REGION_KEYS,
+			(uint64_t)slots_read(&g->arena->header->key_slots) *
+				sizeof(struct key));
+	if (r == 0)
+		r = records_each_org(g->records, 0, 0, adopt_org, l);
+	if (r == 0)
+		r = rings_settle(&g->rings);
+	if (r == -EINVAL || (r == 0 && foreign(l))) {
+		*fresh = true;
+		return discard(g, l->report,
+			       r < 0 ? "is damaged"
+				     : "knows none of the organizations",
+			       err, err_len);
+	}
+	if (r < 0)
+		snprintf(err, err_len, "the arena's windows: %s", strerror(-r));
+	return r;
+}
+
+static int each_record(struct loading *l, uint32_t had_keys)
+{
+	struct records *records = l->g->records;
+	int r;
+
+	l->next = 1;
+	r = records_each_org(records, 0, 0, load_org, l);
+	if (r < 0)
+		return r;
+	free_orgs(l, l->had);
+	r = records_each_project(records, 0, 0, 0, load_project, l);
+	if (r < 0)
+		return r;
+	l->next = 1;
+	l->had = had_keys;
+	r = records_each_key(records, 0, 0, 0, load_key, l);
+	if (r == 0)
+		r = insert_ahead(l);
+	if (r < 0)
+		return r;
+	free_keys(l, l->had);
+	return 0;
+}
+
+int registry_load(struct registry *g, bool *fresh,
 		  struct registry_report *report, char *err, size_t err_len)
 {
 	struct loading l = {.g = g, .report = report};
 	struct arena_header *h = g->arena->header;
 	int r;
 
-	l.had = fresh ? 0 : slots_read(&h->org_slots);
-
-	r = records_each_org(g->records, 0, 0, adopt_org, &l);
-	if (r == 0)
-		r = rings_settle(&g->rings);
-	if (r < 0) {
-		snprintf(err, err_len, "the arena's windows: %s", strerror(-r));
-		return r;
+	if (!*fresh) {
+		l.had = slots_read(&h->org_slots);
+		r = adopt(&l, fresh, err, err_len);
+		if (r < 0)
+			return r;
 	}
-	l.next = 1;
-	r = records_each_org(g->records, 0, 0, load_org, &l);
-	free_orgs(&l, l.had);
-	l.next = 1;
-	l.had = fresh ? 0 : slots_read(&h->key_slots);
-	if (r == 0)
-		r = records_each_project(g->records, 0, 0, 0, load_project, &l);
-	if (r == 0)
-		r = records_each_key(g->records, 0, 0, 0, load_key, &l);
-	if (r < 0) {
+	if (*fresh)
+		l.had = 0;
+	r = each_record(&l, *fresh ? 0 : slots_read(&h->key_slots));
+	if (r < 0)
 		snprintf(err, err_len, "loading the records: %s%s%s",
 			 strerror(-r),
 			 r == -ENOSPC ? " (the arena's tmpfs is full, or a "
 					"capacity is lower than what exists)"
 				      : "",
 			 r == -EIO ? records_error(g->records) : "");
-		return r;
-	}
-	free_keys(&l, l.had);
-	return 0;
-}
-
-/* After power loss nobody knows what was admitted since the snapshot: count
- * every window as full from the moment of boot. */
-static void fill_windows(struct registry *g)
-{
-	uint32_t slot;
-
-	for (slot = 1; slot < slots_read(&g->arena->header->org_slots);
-	     slot++) {
-		struct org *org = &g->arena->orgs[slot];
-		struct admission full = {.stamp = CLOCK_BIAS};
-		struct window_image image = {.used = claim_load(&org->used),
-					     .count = 1};
-
-		if (claim_load(&org->ring) == 0)
-			continue;
-		full.units = (uint32_t)(claim_load(&org->rule) & LIMIT_MASK);
-		/* `used` must stay what it is: it is the total that was
-		 * allowed. The entry only says "full before now". */
-		window_restore(g->arena, slot, &image, &full);
-	}
-}
-
-void registry_restore(struct registry *g, const char *state_dir,
-		      struct registry_report *report)
-{
-	struct snapshot_info info = {0};
-	int r = snapshot_read(g->arena, state_dir, &info, report->warning,
-			      sizeof(report->warning));
-
-	report->restored = r == 0;
-	if (g->options.strict && (r != 0 || !info.clean))
-		fill_windows(g);
+	return r;
 }

@@ -49,8 +49,7 @@ int registry_org_create(struct registry *g, struct org_record *rec)
 	if (r != 0)
 		goto out_rollback;
 	/* Take the room before the change is durable: a full arena is then an
-	 * answer, not an organization without a window. No key names the
-	 * slot yet, so no check reads it. */
+	 * answer, not an organization without a window. */
 	r = slot_setup_org(g, rec);
 	if (r < 0) {
 		r = registry_fail(
@@ -61,22 +60,30 @@ int registry_org_create(struct registry *g, struct org_record *rec)
 	}
 	r = registry_from_records(g, records_commit(g->records), "org");
 	if (r == 0)
-		return 0;
-	rings_give(&g->rings, claim_load(&g->arena->orgs[rec->slot].ring));
-	slot_set_word(&g->arena->orgs[rec->slot].ring, 0);
-	slot_set_half(&g->arena->orgs[rec->slot].state, SLOT_FREE);
+		slot_publish_org(g, rec);
+	else
+		slot_withdraw_org(g, rec);
 	return r;
 out_rollback:
 	records_rollback(g->records);
 	return r;
 }
 
-int registry_apply_limit(struct registry *g, const struct org_record *rec)
+int registry_take_ring(struct registry *g, const struct org_record *rec,
+		       uint64_t *ret_ring)
+{
+	uint64_t has = claim_load(&g->arena->orgs[rec->slot].ring);
+	unsigned log2 = window_ring_log2(rec->limit);
+
+	*ret_ring = 0;
+	return RING_LOG2(has) < log2 ? rings_take(&g->rings, log2, ret_ring)
+				     : 0;
+}
+
+void registry_apply_limit(struct registry *g, const struct org_record *rec,
+			  uint64_t ring)
 {
 	struct org *org = &g->arena->orgs[rec->slot];
-	unsigned log2 = window_ring_log2(rec->limit);
-	uint64_t old = claim_load(&org->ring), ring;
-	int r;
 
 	if (!window_ring_drained(org)) {
 		uint64_t prev = claim_load(&org->ring_prev);
@@ -85,10 +92,9 @@ int registry_apply_limit(struct registry *g, const struct org_record *rec)
 		epoch_wait(g->epoch);
 		rings_give(&g->rings, prev);
 	}
-	if (RING_LOG2(old) < log2) {
-		r = rings_take(&g->rings, log2, &ring);
-		if (r < 0)
-			return r;
+	if (ring != 0) {
+		uint64_t old = claim_load(&org->ring);
+
 		window_swap_ring(&g->claim, org, ring);
 		epoch_wait(g->epoch);
 		window_drain_ring(&g->claim, org);
@@ -97,40 +103,39 @@ int registry_apply_limit(struct registry *g, const struct org_record *rec)
 	}
 	window_change_rule(&g->claim, org, slot_rule(rec));
 	epoch_wait(g->epoch);
-	return 0;
 }
 
 int registry_org_set_limit(struct registry *g, uint32_t slot, uint32_t limit,
 			   uint64_t window_ms)
 {
-	struct org_record before, rec;
+	struct org_record rec;
+	uint64_t ring;
 	int r = check_limit(g, limit, window_ms);
 
 	if (r != 0)
 		return r;
-	r = registry_from_records(g, records_org_get(g->records, slot, &before),
+	r = registry_from_records(g, records_org_get(g->records, slot, &rec),
 				  "org");
 	if (r != 0)
 		return r;
-	rec = before;
 	rec.limit = limit;
 	rec.window_ms = window_ms;
+	/* The room first, as when it is created: a limit that is durable but
+	 * has no room would keep the next start from succeeding. */
+	if (registry_take_ring(g, &rec, &ring) < 0)
+		return registry_fail(
+			g, REGISTRY_FULL,
+			"no room for a window of %u units: raise ring_bytes or "
+			"the size of the arena's tmpfs",
+			limit);
 	r = registry_from_records(
 		g, records_org_set_limit(g->records, slot, limit, window_ms),
 		"org");
-	if (r != 0)
-		return r;
-	if (registry_apply_limit(g, &rec) == 0)
-		return 0;
-	/* No room for the larger ring: the record goes back to what is in
-	 * force. If that fails too the next start will try again. */
-	(void)records_org_set_limit(g->records, slot, before.limit,
-				    before.window_ms);
-	return registry_fail(
-		g, REGISTRY_FULL,
-		"no room for a window of %u units: raise ring_bytes or "
-		"the size of the arena's tmpfs",
-		limit);
+	if (r == 0)
+		registry_apply_limit(g, &rec, ring);
+	else if (ring != 0)
+		rings_give(&g->rings, ring);
+	return r;
 }
 
 int registry_org_set_suspended(struct registry *g, uint32_t slot,

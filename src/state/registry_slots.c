@@ -3,7 +3,6 @@
 #include "state/registry_internal.h"
 
 #include "base/clock.h"
-#include "base/epoch.h"
 #include "gate/window.h"
 #include "state/arena.h"
 
@@ -12,15 +11,6 @@
 uint64_t slot_rule(const struct org_record *rec)
 {
 	return window_rule(rec->limit, rec->window_ms * CLOCK_TICKS_PER_MS);
-}
-
-/* A slot whose first use was rolled back, or whose record is gone: the
- * snapshot thread may be looking at it, so it is taken out of its sight
- * before the line changes. */
-static void retire(struct registry *g, half_t *state)
-{
-	slot_set_half(state, SLOT_FREE);
-	epoch_wait(g->epoch);
 }
 
 /* PAIRS: the snapshot's load, acquire. Publishes the id beside it. */
@@ -42,8 +32,7 @@ int slot_setup_org(struct registry *g, const struct org_record *rec)
 	r = rings_take(&g->rings, window_ring_log2(rec->limit), &ring);
 	if (r < 0)
 		return r;
-	if (!id_is_none(org->id))
-		retire(g, &org->state);
+	slot_set_half(&org->state, SLOT_FREE);
 	/* The gate keeps growing: a slot that served another organization must
 	 * not repeat its versions. */
 	slot_set_word(&org->head, 0);
@@ -54,9 +43,25 @@ int slot_setup_org(struct registry *g, const struct org_record *rec)
 	slot_set_word(&org->ring_prev, 0);
 	slot_set_word(&org->ring_switch, 0);
 	org->id = rec->id;
-	set_state(&org->state, rec->suspended ? SLOT_SUSPENDED : SLOT_ACTIVE);
 	slots_raise(&g->arena->header->org_slots, rec->slot);
 	return 0;
+}
+
+void slot_publish_org(struct registry *g, const struct org_record *rec)
+{
+	set_state(&g->arena->orgs[rec->slot].state,
+		  rec->suspended ? SLOT_SUSPENDED : SLOT_ACTIVE);
+}
+
+void slot_withdraw_org(struct registry *g, const struct org_record *rec)
+{
+	struct org *org = &g->arena->orgs[rec->slot];
+
+	/* No key ever named it and the snapshot did not look at it: there is
+	 * nobody to wait for. */
+	rings_give(&g->rings, claim_load(&org->ring));
+	slot_set_word(&org->ring, 0);
+	org->id = (struct id){{0}};
 }
 
 int slot_setup_project(struct registry *g, const struct project_record *rec)
@@ -82,9 +87,8 @@ int slot_setup_key(struct registry *g, const struct key_record *rec)
 
 	if (r < 0)
 		return r;
-	if (!id_equal(key->id, rec->id)) {
-		if (!id_is_none(key->id))
-			retire(g, &key->state);
+	if (!slot_holds(&key->state, key->id, rec->id)) {
+		slot_set_half(&key->state, SLOT_FREE);
 		slot_set_word(&key->used, 0);
 		slot_set_half(&key->last_use_min, 0);
 	}
@@ -93,8 +97,12 @@ int slot_setup_key(struct registry *g, const struct key_record *rec)
 	key->org = rec->org;
 	key->project = rec->project;
 	slot_set_word(&key->expires_ms, (uint64_t)rec->expires_ms);
-	set_state(&key->state,
-		  rec->revoked_ms != 0 ? SLOT_REVOKED : SLOT_ACTIVE);
 	slots_raise(&g->arena->header->key_slots, rec->slot);
 	return 0;
+}
+
+void slot_publish_key(struct registry *g, const struct key_record *rec)
+{
+	set_state(&g->arena->keys[rec->slot].state,
+		  rec->revoked_ms != 0 ? SLOT_REVOKED : SLOT_ACTIVE);
 }

@@ -79,4 +79,10 @@ int snapshot_write(struct arena *a, struct epoch_reader *reader,
 int snapshot_read(struct arena *a, const char *dir,
 		  struct snapshot_info *ret_info, char *err, size_t err_len);
 
+/* What the header of the snapshot in `dir` says, unverified: clean, same_boot
+ * and wall_ms. SNAPSHOT_ABSENT. Negative errno: snapshot_read() would refuse
+ * it, or it cannot be read. */
+int snapshot_peek(struct arena *a, const char *dir,
+		  struct snapshot_info *ret_info);
+
 #endif

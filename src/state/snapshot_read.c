@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -500,6 +501,39 @@ int snapshot_read(struct arena *a, const char *dir,
 	if (rc)
 		return rc;
 	info.duration_ms = (clock_ns(CLOCK_MONOTONIC) - began_ns) / 1000000;
+	*ret_info = info;
+	return 0;
+}
+
+int snapshot_peek(struct arena *a, const char *dir,
+		  struct snapshot_info *ret_info)
+{
+	uint8_t h[SNAP_HEADER_BYTES];
+	struct snapshot_info info = {0};
+	char path[PATH_MAX];
+	ssize_t n;
+	int fd, rc;
+
+	if (snprintf(path, sizeof(path), "%s/%s", dir, SNAPSHOT_FILE) >=
+	    (int)sizeof(path))
+		return -ENAMETOOLONG;
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return errno == ENOENT ? SNAPSHOT_ABSENT : -errno;
+	n = pread(fd, h, sizeof(h), 0);
+	rc = n < 0 ? -errno : 0;
+	close(fd);
+	if (rc)
+		return rc;
+	if (n < (ssize_t)sizeof(h) ||
+	    memcmp(h, SNAP_MAGIC, SNAP_MAGIC_LEN) != 0)
+		return -EINVAL;
+	if (get_le32(h + SNAP_AT_VERSION) > SNAP_VERSION)
+		return -EPROTONOSUPPORT;
+	info.wall_ms = (int64_t)get_le64(h + SNAP_AT_WALL_MS);
+	info.clean = get_le32(h + SNAP_AT_FLAGS) & SNAP_FLAG_CLEAN;
+	info.same_boot =
+		memcmp(h + SNAP_AT_BOOT_ID, a->header->boot_id, 16) == 0;
 	*ret_info = info;
 	return 0;
 }
