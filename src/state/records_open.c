@@ -55,6 +55,14 @@ static int refuse_newer(const char *path, int version, char *err,
 		       path, version, records_version);
 }
 
+static int refuse_busy(const char *path, char *err, size_t err_len)
+{
+	return fs_fail(-EBUSY, err, err_len,
+		       "%s is in use by another program; close it and start "
+		       "again (stile holds the database alone)",
+		       path);
+}
+
 static int refuse_errno(const char *path, const char *doing, int errnum,
 			char *err, size_t err_len)
 {
@@ -165,10 +173,7 @@ static int judge_database(sqlite3 *db, const char *path, int *ret_version,
 	if (code == SQLITE_NOTADB)
 		return refuse_foreign(path, err, err_len);
 	if ((code & 0xff) == SQLITE_BUSY)
-		return fs_fail(-EBUSY, err, err_len,
-			       "%s is in use by another program; close it and "
-			       "start again (stile holds the database alone)",
-			       path);
+		return refuse_busy(path, err, err_len);
 	if ((code & 0xff) == SQLITE_CORRUPT)
 		return fs_fail(-EBADMSG, err, err_len,
 			       "%s is damaged: %s; restore a backup "
@@ -227,10 +232,7 @@ static int take_possession(sqlite3 *db, const char *path, int version,
 	if (code == SQLITE_OK)
 		return 0;
 	if ((code & 0xff) == SQLITE_BUSY)
-		return fs_fail(-EBUSY, err, err_len,
-			       "%s is in use by another program; close it and "
-			       "start again (stile holds the database alone)",
-			       path);
+		return refuse_busy(path, err, err_len);
 	return fs_fail(records_errno(db, code), err, err_len,
 		       "cannot write %s: %s", path, sqlite3_errmsg(db));
 }
@@ -276,6 +278,8 @@ static int open_database(struct records *r, char *err, size_t err_len)
 			       NULL);
 	if (code == SQLITE_OK)
 		code = configure(r->db);
+	if ((code & 0xff) == SQLITE_BUSY)
+		return refuse_busy(r->path, err, err_len);
 	if (code != SQLITE_OK)
 		return fs_fail(records_errno(r->db, code), err, err_len,
 			       "cannot open %s: %s", r->path,

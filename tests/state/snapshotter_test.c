@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "state/snapshotter.h"
+
+#include "base/clock.h"
+#include "base/epoch.h"
+#include "world.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PATIENCE_NS UINT64_C(20000000000)
+
+static struct world w;
+static char text[KEY_TEXT_MAX];
+static struct snapshotter *s;
+static struct snapshot_info info;
+static char err[SNAPSHOT_ERROR_MAX];
+
+static void open_world(void)
+{
+	world_init(&w);
+	world_start(&w);
+	world_key(&w, world_org(&w, "acme", 100), text);
+	world_passes(&w, text, 4);
+}
+
+static void close_world(void)
+{
+	world_die(&w);
+	world_deinit(&w);
+}
+
+TestSuite(snapshotter, .init = open_world, .fini = close_world);
+
+static void start(uint32_t interval_s)
+{
+	cr_assert_eq(snapshotter_start(&s, &w.arena.arena, &w.epoch,
+				       w.place.state, interval_s),
+		     0);
+}
+
+static void expect_on_disk(uint64_t used, bool clean)
+{
+	world_die(&w);
+	unlink(w.place.arena);
+	world_start(&w);
+	cr_expect(w.report.restored);
+	cr_expect_eq(world_org_used(&w, 1), used);
+	cr_assert_eq(snapshot_peek(&w.arena.arena, w.place.state, &info), 0);
+	cr_expect_eq(info.clean, clean);
+}
+
+Test(snapshotter, asked_for_one_it_is_on_disk_when_the_call_returns)
+{
+	struct snapshot_result last;
+
+	start(0);
+	snapshotter_last(s, &last);
+	cr_expect_not(last.taken);
+	cr_expect_not(scratch_exists(w.place.snapshot));
+	for (unsigned i = 0; i < 5; i++) {
+		cr_assert_eq(snapshotter_now(s, &info, err, sizeof(err)), 0);
+		cr_expect_eq(info.orgs, 1);
+		cr_expect_not(info.clean);
+		cr_expect(scratch_exists(w.place.snapshot));
+		unlink(w.place.snapshot);
+	}
+	snapshotter_last(s, &last);
+	cr_expect(last.taken);
+	cr_expect_str_eq(last.error, "");
+	cr_expect_eq(last.info.bytes, info.bytes);
+	cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0);
+}
+
+Test(snapshotter, stop_takes_a_clean_one_with_the_last_unit)
+{
+	start(3600);
+	world_passes(&w, text, 5);
+	cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0, "%s", err);
+	expect_on_disk(9, true);
+}
+
+Test(snapshotter, interval_takes_them_by_itself)
+{
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS;
+	struct snapshot_result last;
+
+	start(1);
+	do {
+		sched_yield();
+		snapshotter_last(s, &last);
+	} while (!last.taken && clock_ns(CLOCK_MONOTONIC) < until);
+	cr_assert(last.taken);
+	cr_expect_not(last.info.clean);
+	cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0);
+}
+
+Test(snapshotter, failure_is_told_and_the_next_one_may_work)
+{
+	struct snapshot_result last;
+	char away[128];
+
+	snprintf(away, sizeof(away), "%s-away", w.place.state);
+	start(0);
+	cr_assert_eq(snapshotter_now(s, &info, err, sizeof(err)), 0);
+	/* The directory goes away under it. */
+	cr_assert_eq(rename(w.place.state, away), 0);
+	cr_expect_eq(snapshotter_now(s, &info, err, sizeof(err)), -ENOENT);
+	cr_expect_neq(err[0], '\0');
+	snapshotter_last(s, &last);
+	cr_expect(last.taken);
+	cr_expect_str_eq(last.error, err);
+	cr_assert_eq(rename(away, w.place.state), 0);
+	cr_expect_eq(snapshotter_now(s, &info, err, sizeof(err)), 0);
+	snapshotter_last(s, &last);
+	cr_expect_str_eq(last.error, "");
+	cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0);
+}
+
+/* A grace period visits every reader that was ever registered. */
+Test(snapshotter, grace_periods_go_on_after_it_has_ended)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		start(0);
+		cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0);
+		epoch_wait(&w.epoch);
+	}
+}
