@@ -398,6 +398,11 @@ Test(registry, half_moved_window_is_finished_by_the_next_start)
 	cr_expect(window_ring_drained(org_line(org)));
 	cr_expect_eq(in_window(org), 95);
 	cr_expect_eq(world_passes(&w, text, 2000), 905);
+	/* The old ring is free, once. */
+	cr_assert_eq(rings_take(&w.registry->rings, 7, &ring), 0);
+	cr_expect_eq(RING_PLACE(ring), 0);
+	cr_assert_eq(rings_take(&w.registry->rings, 7, &ring), 0);
+	cr_expect_neq(RING_PLACE(ring), 0);
 }
 
 /* A process that is killed while it starts must not leave an arena that looks
@@ -1010,7 +1015,7 @@ Test(registry, change_that_is_not_durable_is_not_there)
 	char text[KEY_TEXT_MAX], other[KEY_TEXT_MAX];
 	char id[ID_LEN + 1] = "";
 	uint32_t org = world_org(&w, "acme", 10);
-	uint64_t live;
+	uint64_t live, end;
 	size_t bad;
 
 	key = world_key(&w, org, text);
@@ -1040,6 +1045,10 @@ Test(registry, change_that_is_not_durable_is_not_there)
 
 	cr_expect_eq(w.table.live, live);
 	cr_expect_eq(reason("imported"), REASON_INVALID_KEY);
+	end = w.registry->rings.end;
+	cr_assert_eq(registry_org_set_limit(w.registry, org, 5000, 60000), 0);
+	cr_expect_eq(w.registry->rings.end, end);
+	cr_assert_eq(registry_org_set_limit(w.registry, org, 10, 60000), 0);
 	cr_expect_eq(world_passes(&w, text, 20), 10);
 	/* The slots and the room that were taken serve the next ones. */
 	cr_assert_eq(registry_org_create(w.registry, &rec), 0);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -121,12 +122,23 @@ Test(snapshotter, failure_is_told_and_the_next_one_may_work)
 	cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0);
 }
 
+#define BLOCKS 256
+
 /* A grace period visits every reader that was ever registered. */
 Test(snapshotter, grace_periods_go_on_after_it_has_ended)
 {
-	for (unsigned i = 0; i < 3; i++) {
-		start(0);
-		cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0);
-		epoch_wait(&w.epoch);
+	void *blocks[BLOCKS];
+
+	start(0);
+	cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0);
+	/* Whatever it gave back is somebody else's now. */
+	for (size_t i = 0; i < BLOCKS; i++) {
+		blocks[i] = malloc(16 * (i + 1));
+		cr_assert_not_null(blocks[i]);
+		memset(blocks[i], 0xff, 16 * (i + 1));
 	}
+	for (unsigned i = 0; i < 3; i++)
+		epoch_wait(&w.epoch);
+	for (size_t i = 0; i < BLOCKS; i++)
+		free(blocks[i]);
 }
