@@ -267,6 +267,11 @@ int arena_reserve(struct arena_file *f, enum arena_region region,
 	    fallocate(f->fd, 0, (off_t)(regions[region].at + have),
 		      (off_t)(bytes - have)) < 0)
 		return -errno;
+	/* The page table's entries at once: a fault for each page would cost
+	 * a start more, and a worker one now and then. Older kernels refuse;
+	 * then it is a fault for each page. */
+	(void)madvise(f->arena.base + regions[region].at + have,
+		      (size_t)(bytes - have), MADV_POPULATE_WRITE);
 	f->reserved[region] = bytes;
 	return 0;
 }

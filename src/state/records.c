@@ -409,9 +409,14 @@ int records_each_key(struct records *r, uint32_t org, uint32_t after,
 {
 	sqlite3_stmt *st = start_visit(
 		r, org ? STMT_KEY_EACH_OF_ORG : STMT_KEY_EACH, org, after, max);
+	bool all = org == 0 && max == 0;
 	struct key_record rec;
 	int rc;
 
+	/* Refused: the cache stays as it is, which does no harm. */
+	if (all)
+		(void)sqlite3_exec(r->db, RECORDS_CACHE_VISIT, NULL, NULL,
+				   NULL);
 	while ((rc = step_visit(r, st)) == STEPPED) {
 		rc = key_row(r, st, &rec);
 		if (rc == 0)
@@ -419,6 +424,8 @@ int records_each_key(struct records *r, uint32_t org, uint32_t after,
 		if (rc)
 			break;
 	}
+	if (all)
+		(void)sqlite3_exec(r->db, RECORDS_CACHE, NULL, NULL, NULL);
 	statement_finish(st);
 	return rc;
 }

@@ -144,11 +144,9 @@ static int configure(sqlite3 *db)
 	sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
 	sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-	/* 64 MB of pages: random inserts of a million hashes stay in memory.
-	 * No mmap: a read error would be a signal instead of an answer. */
+	/* No mmap: a read error would be a signal instead of an answer. */
 	code = sqlite3_exec(db,
-			    "PRAGMA locking_mode=EXCLUSIVE;"
-			    "PRAGMA cache_size=-65536;"
+			    "PRAGMA locking_mode=EXCLUSIVE;" RECORDS_CACHE
 			    "PRAGMA mmap_size=0;"
 			    "PRAGMA temp_store=MEMORY;"
 			    "PRAGMA foreign_keys=ON;"

@@ -71,7 +71,7 @@ int registry_open(struct registry **ret_registry, struct records *records,
 	g->options = *options;
 	check(keytext_prefix_init(&g->prefix, options->key_prefix));
 	claim_init(&g->claim, g->arena, OWNER_CONTROL, NULL);
-	rings_init(&g->rings, arena, options->ring_bytes);
+	rings_init(&g->rings, arena, options->ring_bytes, fresh);
 	memset(ret_report, 0, sizeof(*ret_report));
 
 	r = records_count(records, &counts);

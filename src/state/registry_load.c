@@ -194,7 +194,7 @@ static int discard(struct registry *g, struct registry_report *report,
 		 "is used",
 		 why);
 	rings_deinit(&g->rings);
-	rings_init(&g->rings, g->file, g->options.ring_bytes);
+	rings_init(&g->rings, g->file, g->options.ring_bytes, true);
 	r = arena_discard(g->file, err, err_len);
 	if (r == 0)
 		claim_init(&g->claim, g->arena, OWNER_CONTROL, NULL);

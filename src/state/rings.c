@@ -5,7 +5,6 @@
 #include "state/arena.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,12 +15,14 @@ static uint64_t lines_of(unsigned log2)
 	return UINT64_C(1) << (log2 - LOG2_MIN);
 }
 
-void rings_init(struct rings *r, struct arena_file *file, uint64_t max_bytes)
+void rings_init(struct rings *r, struct arena_file *file, uint64_t max_bytes,
+		bool fresh)
 {
 	memset(r, 0, sizeof(*r));
 	r->file = file;
 	r->max_lines = max_bytes / LINE_BYTES;
 	r->next_gen = 1;
+	r->fresh = fresh;
 }
 
 void rings_deinit(struct rings *r)
@@ -172,6 +173,7 @@ static int split(struct rings *r, unsigned log2, uint64_t *ret_place)
 int rings_take(struct rings *r, unsigned log2, uint64_t *ret_ring)
 {
 	struct rings_free *f = &r->free[log2];
+	bool zero = true;
 	uint64_t place;
 	int e = 0;
 
@@ -180,13 +182,15 @@ int rings_take(struct rings *r, unsigned log2, uint64_t *ret_ring)
 		place = f->places[--f->count];
 	} else {
 		e = extend(r, log2, &place);
+		zero = e < 0 || !r->fresh;
 		if (e == -ENOSPC)
 			e = split(r, log2, &place);
 	}
 	if (e < 0)
 		return e;
-	memset(r->file->arena.rings + place * LINE_BYTES, 0,
-	       (size_t)lines_of(log2) * LINE_BYTES);
+	if (zero)
+		memset(r->file->arena.rings + place * LINE_BYTES, 0,
+		       (size_t)lines_of(log2) * LINE_BYTES);
 	*ret_ring = RING_WORD(place, log2, r->next_gen);
 	r->next_gen = gen_after(r->next_gen);
 	return 0;

@@ -15,6 +15,7 @@
  */
 #include "gate/layout.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,13 +33,16 @@ struct rings {
 	uint64_t max_lines;
 	uint64_t end; /* lines handed out so far, used or free again */
 	uint32_t next_gen;
+	bool fresh;
 	struct rings_free free[RINGS_LOG2_MAX + 1];
 	/* rings in use, while adopting */
 	uint64_t *adopted;
 	size_t adopted_count, adopted_room;
 };
 
-void rings_init(struct rings *r, struct arena_file *file, uint64_t max_bytes);
+/* fresh: the arena is, so what was never handed out is zero already. */
+void rings_init(struct rings *r, struct arena_file *file, uint64_t max_bytes,
+		bool fresh);
 void rings_deinit(struct rings *r);
 
 /* At start: a ring that is in use; then once, when all are known. -ENOMEM;

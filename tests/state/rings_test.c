@@ -17,7 +17,7 @@ static struct rings r;
 static void open_rings(void)
 {
 	cr_assert_eq(arena_open_private(&f), 0);
-	rings_init(&r, &f, 1 << 20);
+	rings_init(&r, &f, 1 << 20, true);
 }
 
 static void close_rings(void)
@@ -45,7 +45,7 @@ static uint64_t take(unsigned log2)
 static void restart(void)
 {
 	rings_deinit(&r);
-	rings_init(&r, &f, 1 << 20);
+	rings_init(&r, &f, 1 << 20, false);
 }
 
 Test(rings, ring_is_zeroed_also_when_its_place_was_used)
