@@ -224,7 +224,7 @@ static int probe(struct compare *c)
 		snprintf(c->error, ERROR_LEN,
 			 "an unknown key was answered with reason %u instead "
 			 "of %u",
-			 reply[1], REASON_INVALID_KEY);
+			 reply[1], (unsigned)REASON_INVALID_KEY);
 		return -1;
 	}
 	return 0;

@@ -78,10 +78,11 @@ static bool parse_list(const char *text, unsigned long max, uint32_t *ret,
 {
 	char copy[256], *rest = copy, *item;
 	uint32_t count = 0;
+	size_t len = strlen(text);
 
-	if (strlen(text) >= sizeof(copy))
+	if (len >= sizeof(copy))
 		return false;
-	strcpy(copy, text);
+	memcpy(copy, text, len + 1);
 	while ((item = strsep(&rest, ","))) {
 		if (count == COMPARE_LIST_MAX ||
 		    !parse_number(item, max, &ret[count]))

@@ -115,10 +115,9 @@ static void handle_accept(struct null_server *s, int fd, bool more)
 
 	if (fd < 0)
 		fail("accept", fd);
-	while (i < NULL_SERVER_CONNECTIONS_MAX && s->conns[i].fd >= 0)
-		i++;
-	if (i == NULL_SERVER_CONNECTIONS_MAX)
-		fail("more connections than it has room for", 0);
+	while (s->conns[i].fd >= 0)
+		if (++i == NULL_SERVER_CONNECTIONS_MAX)
+			fail("more connections than it has room for", 0);
 	s->conns[i].fd = fd;
 	s->conns[i].carry_len = 0;
 	s->conns[i].out_len = 0;

@@ -166,7 +166,7 @@ static bool import_keys(struct admin *a, struct workload *w, uint32_t first,
 	at = stpcpy(body, "{\"keys\":[");
 	for (uint32_t i = 0; i < count; i++)
 		append_hash(&at, &w->keys[first + i]);
-	strcpy(at - 1, "]}"); /* over the last comma */
+	memcpy(at - 1, "]}", 3); /* over the last comma */
 
 	snprintf(path, sizeof(path), "/v1/orgs/%.8s/keys/import", org->c);
 	answer = admin_call(a, path, body);

@@ -12,7 +12,7 @@ static double value_of_rank(const double *values, size_t count, size_t rank)
 
 		for (size_t j = 0; j < count; j++)
 			before += values[j] < values[i] ||
-				  (values[j] <= values[i] && j < i);
+				  (j < i && values[j] <= values[i]);
 		if (before == rank)
 			return values[i];
 	}

@@ -416,12 +416,13 @@ static void dispatch(struct call *c, char subject[static ADMIN_TARGET_MAX + 1])
 	char target[ADMIN_TARGET_MAX + 1];
 	const struct route *route;
 	char *query;
+	size_t len = strlen(c->request->target);
 
-	if (strlen(c->request->target) > ADMIN_TARGET_MAX) {
+	if (len > ADMIN_TARGET_MAX) {
 		call_invalid(c, "The path is too long");
 		return;
 	}
-	strcpy(target, c->request->target);
+	memcpy(target, c->request->target, len + 1);
 	query = strchr(target, '?');
 	if (query)
 		*query++ = '\0';

@@ -119,12 +119,9 @@ uint32_t worker_parse(struct worker *w)
 		/* An earlier input of this connection comes first. */
 		if (in->off == in->len || s->waits_in == w->batch)
 			continue;
-		if (c->gen != in->conn_gen || !conn_reads(c)) {
-			in->secret = true;
-			in->off = in->len;
-		} else if (!(c->kind == PROTOCOL_NATIVE
-				     ? parse_native(w, in, &count)
-				     : parse_http(w, in, &count))) {
+		if (c->gen == in->conn_gen && conn_reads(c) &&
+		    !(c->kind == PROTOCOL_NATIVE ? parse_native(w, in, &count)
+						 : parse_http(w, in, &count))) {
 			s->waits_in = w->batch;
 		} else if (in->off < in->len) { /* it will not be read */
 			in->secret = true;
