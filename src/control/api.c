@@ -265,12 +265,12 @@ static const struct route *find_route(struct call *c, const char *path,
 
 		if (!matches(r->path, path, &at, &len))
 			continue;
+		c->route = r->path;
 		if (r->method == method) {
 			if (at)
 				memcpy(subject, at, len);
 			subject[len] = '\0';
 			allow[0] = '\0';
-			c->route = r->path;
 			return r;
 		}
 		allow_len += (size_t)snprintf(
@@ -414,15 +414,15 @@ static bool read_body(struct call *c, enum body_rule rule)
 static void dispatch(struct call *c, char subject[static ADMIN_TARGET_MAX + 1])
 {
 	char target[ADMIN_TARGET_MAX + 1];
+	size_t target_len = strlen(c->request->target);
 	const struct route *route;
 	char *query;
-	size_t len = strlen(c->request->target);
 
-	if (len > ADMIN_TARGET_MAX) {
+	if (target_len > ADMIN_TARGET_MAX) {
 		call_invalid(c, "The path is too long");
 		return;
 	}
-	memcpy(target, c->request->target, len + 1);
+	memcpy(target, c->request->target, target_len + 1);
 	query = strchr(target, '?');
 	if (query)
 		*query++ = '\0';
@@ -434,8 +434,7 @@ static void dispatch(struct call *c, char subject[static ADMIN_TARGET_MAX + 1])
 		return;
 	}
 	c->subject = subject;
-	if (!read_query(c, route->query,
-			query ? query : target + strlen(target)))
+	if (!read_query(c, route->query, query ? query : target + target_len))
 		return;
 	if (read_body(c, route->body))
 		route->handle(c);

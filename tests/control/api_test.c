@@ -456,6 +456,9 @@ Test(api, changes_are_logged_with_who_and_what)
 	said = logged("DELETE", "/x\"y", NULL);
 	cr_assert_not_null(strstr(said, "method=DELETE route=none status=404"),
 			   "%s", said);
+	said = logged("DELETE", "/v1/orgs/a", NULL);
+	cr_assert_not_null(strstr(said, "route=/v1/orgs/{org} status=405"),
+			   "%s", said);
 	cr_assert_str_eq(logged("GET", "/v1/orgs", NULL), "",
 			 "questions are not logged");
 }
