@@ -60,11 +60,13 @@ struct conn {
 struct admin {
 	struct admin_options o;
 	int epoll_fd, timer_fd, wake_fd;
+	uint32_t places; /* of `conns` */
 	uint32_t open_count;
-	bool ticking; /* the timer is armed */
-	bool deaf;    /* the listener is not polled: out of descriptors */
+	uint32_t away_count; /* of them, turned away */
+	bool ticking;        /* the timer is armed */
+	bool deaf; /* the listener is not polled: out of descriptors */
 	struct reply reply;
-	struct conn *conns; /* max_connections of them */
+	struct conn *conns; /* max_connections, then those turned away */
 };
 
 static const char *status_text(unsigned status)
@@ -146,6 +148,11 @@ static void want(struct admin *a, struct conn *c, uint32_t events)
 		c->events = events;
 }
 
+static bool is_away(const struct admin *a, const struct conn *c)
+{
+	return c - a->conns >= (ptrdiff_t)a->o.max_connections;
+}
+
 static void drop(struct admin *a, struct conn *c)
 {
 	close(c->fd); /* leaves the epoll set as well */
@@ -155,6 +162,7 @@ static void drop(struct admin *a, struct conn *c)
 	memset(c, 0, sizeof(*c));
 	c->fd = -1;
 	a->open_count--;
+	a->away_count -= is_away(a, c);
 }
 
 static void enter(struct conn *c, enum phase phase, uint64_t deadline_ms)
@@ -373,55 +381,21 @@ static bool welcome(int fd, uid_t *ret_uid)
 	return peer.uid == 0 || peer.uid == geteuid();
 }
 
-/* Says why and closes; for peers that get no connection of ours. */
-static void turn_away(struct admin *a, int fd, unsigned status,
-		      const char *code, const char *message)
+static struct conn *free_conn(struct admin *a, uint32_t from, uint32_t to)
 {
-	struct conn c = {.close_after = true};
-
-	buf_init(&c.out, OUTPUT_MAX);
-	reply_error(&a->reply, status, code, "%s", message);
-	queue_reply(a, &c, false);
-	/* A fresh socket has room for this; if not, closing says enough. */
-	if (!c.out.error &&
-	    send(fd, c.out.data, c.out.len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		log_event(LOG_LEVEL_DEBUG, "admin_turned_away", "unread=1");
-	shutdown(fd, SHUT_RDWR);
-	close(fd);
-	buf_deinit(&c.out);
-}
-
-static struct conn *free_conn(struct admin *a)
-{
-	for (uint32_t i = 0; i < a->o.max_connections; i++)
+	for (uint32_t i = from; i < to; i++)
 		if (a->conns[i].fd < 0)
 			return &a->conns[i];
 	return NULL;
 }
 
-static void take(struct admin *a, int fd, uint64_t now_ms)
+/* False: the descriptor is closed. */
+static bool adopt(struct admin *a, struct conn *c, int fd, uid_t uid,
+		  uint64_t now_ms)
 {
-	struct conn *c = free_conn(a);
-	uid_t uid = 0;
-
-	if (!welcome(fd, &uid)) {
-		log_event(LOG_LEVEL_WARN, "admin_refused", "uid=%u", uid);
-		turn_away(a, fd, 403, "forbidden",
-			  "Only root and the user that stiled runs as may use "
-			  "the admin socket.");
-		return;
-	}
-	if (!c) {
-		log_event(LOG_LEVEL_WARN, "admin_full", "connections=%u",
-			  a->o.max_connections);
-		turn_away(a, fd, 503, "unavailable",
-			  "Too many admin connections are open; try again, or "
-			  "raise admin.max_connections.");
-		return;
-	}
 	if (watch(a, EPOLL_CTL_ADD, fd, EPOLLIN, tag_of(a, c)) < 0) {
 		close(fd);
-		return;
+		return false;
 	}
 	c->fd = fd;
 	c->uid = uid;
@@ -429,9 +403,48 @@ static void take(struct admin *a, int fd, uint64_t now_ms)
 	buf_init(&c->out, OUTPUT_MAX);
 	admin_http_init(&c->http);
 	a->open_count++;
+	a->away_count += is_away(a, c);
 	enter(c, PHASE_IDLE, now_ms + a->o.idle_ms);
 	tick(a, true);
+	return true;
+}
+
+/* Says why and lingers, unread: a peer that is still writing its request when
+ * the socket goes would never see the answer. */
+static void turn_away(struct admin *a, int fd, uint64_t now_ms, unsigned status,
+		      const char *code, const char *message)
+{
+	struct conn *c = free_conn(a, a->o.max_connections, a->places);
+
+	if (!c) {
+		close(fd);
+		return;
+	}
+	if (!adopt(a, c, fd, 0, now_ms))
+		return;
+	answer_error(a, c, status, code, message);
 	run(a, c, now_ms);
+}
+
+static void take(struct admin *a, int fd, uint64_t now_ms)
+{
+	struct conn *c = free_conn(a, 0, a->o.max_connections);
+	uid_t uid = 0;
+
+	if (!welcome(fd, &uid)) {
+		log_event(LOG_LEVEL_WARN, "admin_refused", "uid=%u", uid);
+		turn_away(a, fd, now_ms, 403, "forbidden",
+			  "Only root and the user that stiled runs as may use "
+			  "the admin socket.");
+	} else if (!c) {
+		log_event(LOG_LEVEL_WARN, "admin_full", "connections=%u",
+			  a->o.max_connections);
+		turn_away(a, fd, now_ms, 503, "unavailable",
+			  "Too many admin connections are open; try again, or "
+			  "raise admin.max_connections.");
+	} else if (adopt(a, c, fd, uid, now_ms)) {
+		run(a, c, now_ms);
+	}
 }
 
 static void listen_again(struct admin *a, bool on)
@@ -467,7 +480,7 @@ static void accept_some(struct admin *a, uint64_t now_ms)
 
 static void expire(struct admin *a, uint64_t now_ms)
 {
-	for (uint32_t i = 0; i < a->o.max_connections; i++) {
+	for (uint32_t i = 0; i < a->places; i++) {
 		struct conn *c = &a->conns[i];
 
 		if (c->fd < 0 || now_ms < c->deadline_ms)
@@ -493,7 +506,7 @@ static void drain_counter(int fd)
 
 static void run_waiting(struct admin *a, uint64_t now_ms)
 {
-	for (uint32_t i = 0; i < a->o.max_connections; i++)
+	for (uint32_t i = 0; i < a->places; i++)
 		if (a->conns[i].fd >= 0 && a->conns[i].runnable)
 			run(a, &a->conns[i], now_ms);
 }
@@ -545,7 +558,7 @@ int admin_fd(const struct admin *a)
 
 uint32_t admin_connections(const struct admin *a)
 {
-	return a->open_count;
+	return a->open_count - a->away_count;
 }
 
 static void close_fd(int fd)
@@ -597,12 +610,13 @@ int admin_open(const struct admin_options *o, struct admin **ret_admin)
 	a->o = *o;
 	a->epoll_fd = a->timer_fd = a->wake_fd = -1;
 	reply_init(&a->reply);
-	a->conns = calloc(o->max_connections, sizeof(*a->conns));
+	a->places = o->max_connections + ADMIN_AWAY_MAX;
+	a->conns = calloc(a->places, sizeof(*a->conns));
 	if (!a->conns) {
 		release(a);
 		return -ENOMEM;
 	}
-	for (uint32_t i = 0; i < o->max_connections; i++)
+	for (uint32_t i = 0; i < a->places; i++)
 		a->conns[i].fd = -1;
 	r = prepare(a);
 	if (r < 0) {
@@ -617,7 +631,7 @@ struct admin *admin_close(struct admin *a)
 {
 	if (!a)
 		return NULL;
-	for (uint32_t i = 0; i < a->o.max_connections; i++)
+	for (uint32_t i = 0; i < a->places; i++)
 		if (a->conns[i].fd >= 0)
 			drop(a, &a->conns[i]);
 	close(a->o.listen_fd);

@@ -9,7 +9,8 @@
  *            calls admin_step(). The descriptor covers everything, time-outs
  *            included.
  * Peers      root and our own user (SO_PEERCRED); others get 403.
- * Bounds     max_connections (one more is answered 503), ADMIN_HEAD_MAX,
+ * Bounds     max_connections (one more is answered 503; at most ADMIN_AWAY_MAX
+ *            are being told so, or 403, at a time), ADMIN_HEAD_MAX,
  *            ADMIN_BODY_MAX, REPLY_BODY_MAX; a request has to be whole after
  *            ADMIN_REQUEST_MS, a reply fetched after ADMIN_REPLY_MS. One step
  *            answers at most one request of each connection.
@@ -24,6 +25,7 @@
 #define ADMIN_INPUT_BYTES 16384
 #define ADMIN_REQUEST_MS 30000
 #define ADMIN_REPLY_MS 30000
+#define ADMIN_AWAY_MAX 16    /* turned away at a time; beyond, closed unheard */
 #define ADMIN_LINGER_MS 2000 /* after the last reply, for the peer to read */
 
 struct admin;
@@ -48,7 +50,7 @@ void admin_step(struct admin *a);
 /* The same at a given monotonic time, for tests. */
 void admin_step_at(struct admin *a, uint64_t now_ms);
 
-/* Connections open now. */
+/* Connections open now, without those that are being turned away. */
 uint32_t admin_connections(const struct admin *a);
 
 /* Closes everything; the socket's file is the caller's to remove. */

@@ -31,8 +31,11 @@ Test(admin_bounds, one_connection_too_many_is_answered_503)
 	cr_assert_eq(admin_connections(stand.admin), CONNECTIONS);
 	extra = dial();
 	settle();
+	/* It may send its request after it was turned away. */
+	put(extra, GET);
 	answer = get(extra, &closed);
 	expect_status(answer, 503);
+	cr_assert_eq(stand.handled, 0);
 	cr_assert_not_null(strstr(answer, "\"unavailable\""));
 	cr_assert(closed);
 	close(extra);
@@ -46,6 +49,30 @@ Test(admin_bounds, one_connection_too_many_is_answered_503)
 	expect_status(get(extra, &closed), 200);
 	close(extra);
 	for (int i = 1; i < CONNECTIONS; i++)
+		close(fds[i]);
+}
+
+Test(admin_bounds, those_turned_away_have_a_bound_and_a_time)
+{
+	int fds[CONNECTIONS + ADMIN_AWAY_MAX], one_more;
+	bool closed;
+
+	for (int i = 0; i < CONNECTIONS + ADMIN_AWAY_MAX; i++)
+		fds[i] = dial();
+	settle();
+	cr_assert_eq(admin_connections(stand.admin), CONNECTIONS);
+	one_more = dial();
+	settle();
+	cr_assert_str_eq(get(one_more, &closed), "", "closed unheard");
+	cr_assert(closed);
+	close(one_more);
+	/* They hold their places no longer than others linger. */
+	pass(ADMIN_LINGER_MS);
+	one_more = dial();
+	settle();
+	expect_status(get(one_more, &closed), 503);
+	close(one_more);
+	for (int i = 0; i < CONNECTIONS + ADMIN_AWAY_MAX; i++)
 		close(fds[i]);
 }
 
