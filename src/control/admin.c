@@ -69,44 +69,6 @@ struct admin {
 	struct conn *conns; /* max_connections, then those turned away */
 };
 
-static const char *status_text(unsigned status)
-{
-	switch (status) {
-	case 200:
-		return "OK";
-	case 201:
-		return "Created";
-	case 400:
-		return "Bad Request";
-	case 403:
-		return "Forbidden";
-	case 404:
-		return "Not Found";
-	case 405:
-		return "Method Not Allowed";
-	case 408:
-		return "Request Timeout";
-	case 409:
-		return "Conflict";
-	case 413:
-		return "Content Too Large";
-	case 414:
-		return "URI Too Long";
-	case 417:
-		return "Expectation Failed";
-	case 431:
-		return "Request Header Fields Too Large";
-	case 503:
-		return "Service Unavailable";
-	case 505:
-		return "HTTP Version Not Supported";
-	case 507:
-		return "Insufficient Storage";
-	default:
-		return "Internal Server Error";
-	}
-}
-
 static int watch(struct admin *a, int op, int fd, uint32_t events, uint64_t tag)
 {
 	struct epoll_event e = {.events = events, .data.u64 = tag};
@@ -176,22 +138,9 @@ static void enter(struct conn *c, enum phase phase, uint64_t deadline_ms)
 /* Puts the reply behind what `out` still holds. */
 static void queue_reply(struct admin *a, struct conn *c, bool head_only)
 {
-	struct reply *r = &a->reply;
-
-	buf_printf(&c->out,
-		   "HTTP/1.1 %u %s\r\nContent-Type: %s\r\n"
-		   "Content-Length: %zu\r\nCache-Control: no-store\r\n",
-		   r->status, status_text(r->status), r->content_type,
-		   r->body.len);
-	if (r->allow[0])
-		buf_printf(&c->out, "Allow: %s\r\n", r->allow);
-	if (c->close_after)
-		buf_text(&c->out, "Connection: close\r\n");
-	buf_text(&c->out, "\r\n");
-	if (!head_only)
-		buf_add(&c->out, r->body.data, r->body.len);
-	reply_deinit(r);
-	reply_init(r);
+	reply_write(&a->reply, &c->out, c->close_after, head_only);
+	reply_deinit(&a->reply);
+	reply_init(&a->reply);
 }
 
 static void answer_error(struct admin *a, struct conn *c, unsigned status,

@@ -139,3 +139,58 @@ void reply_error_at(struct reply *r, unsigned status, const char *code,
 {
 	send_error(r, status, code, message, json_integer((json_int_t)index));
 }
+
+static const char *status_text(unsigned status)
+{
+	switch (status) {
+	case 200:
+		return "OK";
+	case 201:
+		return "Created";
+	case 400:
+		return "Bad Request";
+	case 403:
+		return "Forbidden";
+	case 404:
+		return "Not Found";
+	case 405:
+		return "Method Not Allowed";
+	case 408:
+		return "Request Timeout";
+	case 409:
+		return "Conflict";
+	case 413:
+		return "Content Too Large";
+	case 414:
+		return "URI Too Long";
+	case 417:
+		return "Expectation Failed";
+	case 431:
+		return "Request Header Fields Too Large";
+	case 503:
+		return "Service Unavailable";
+	case 505:
+		return "HTTP Version Not Supported";
+	case 507:
+		return "Insufficient Storage";
+	default:
+		return "Internal Server Error";
+	}
+}
+
+void reply_write(const struct reply *r, struct buf *out, bool close_after,
+		 bool head_only)
+{
+	buf_printf(out,
+		   "HTTP/1.1 %u %s\r\nContent-Type: %s\r\n"
+		   "Content-Length: %zu\r\nCache-Control: no-store\r\n",
+		   r->status, status_text(r->status), r->content_type,
+		   r->body.len);
+	if (r->allow[0])
+		buf_printf(out, "Allow: %s\r\n", r->allow);
+	if (close_after)
+		buf_text(out, "Connection: close\r\n");
+	buf_text(out, "\r\n");
+	if (!head_only)
+		buf_add(out, r->body.data, r->body.len);
+}

@@ -11,6 +11,7 @@
 #include "control/buf.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -52,5 +53,9 @@ void reply_error(struct reply *r, unsigned status, const char *code,
 /* The same with "index": which element of the request is at fault. */
 void reply_error_at(struct reply *r, unsigned status, const char *code,
 		    size_t index, const char *message);
+
+/* As HTTP/1.1, behind what `out` holds. out->error says whether it fitted. */
+void reply_write(const struct reply *r, struct buf *out, bool close_after,
+		 bool head_only);
 
 #endif
