@@ -250,7 +250,7 @@ static ssize_t read_terminal(char *buf, size_t buf_len)
 int secret_read_key(char key[static SECRET_KEY_MAX + 1])
 {
 	/* Room for the line end and one byte more, to see what is too long. */
-	char buf[SECRET_KEY_MAX + 3];
+	char buf[SECRET_KEY_MAX + 3] = {0};
 	ssize_t len = isatty(STDIN_FILENO)
 			      ? read_terminal(buf, sizeof(buf))
 			      : read_input(buf, sizeof(buf), false);

@@ -37,16 +37,18 @@ struct reader {
 	struct admission admissions[LIMIT_MAX];
 };
 
-static int __attribute__((format(printf, 2, 3)))
-damaged(struct reader *r, const char *fmt, ...)
+static void __attribute__((format(printf, 2, 3)))
+describe(struct reader *r, const char *fmt, ...)
 {
 	va_list ap;
 
 	va_start(ap, fmt);
 	vsnprintf(r->why, sizeof(r->why), fmt, ap);
 	va_end(ap);
-	return -EBADMSG;
 }
+
+/* A macro, so that tools which follow values see that it is never 0. */
+#define DAMAGED(r, ...) (describe(r, __VA_ARGS__), -EBADMSG)
 
 /* --- the stream --- */
 
@@ -79,7 +81,7 @@ static int refill(struct reader *r)
 		if (n < 0)
 			return -errno;
 		if (n == 0)
-			return damaged(r,
+			return DAMAGED(r,
 				       "it became shorter while it was read");
 		XXH3_128bits_update(r->digest, r->buf + r->len, (size_t)n);
 		r->len += (size_t)n;
@@ -99,7 +101,7 @@ static int take(struct reader *r, size_t len, const uint8_t **ret_bytes)
 		if (rc)
 			return rc;
 		if (r->len - r->pos < len)
-			return damaged(r, "it is cut short");
+			return DAMAGED(r, "it is cut short");
 	}
 	*ret_bytes = r->buf + r->pos;
 	r->pos += len;
@@ -186,7 +188,7 @@ static int read_admissions(struct reader *r, uint32_t slot, uint32_t count,
 		age = get_le64(p) >> SNAP_UNITS_BITS;
 		units = get_le32(p) & ((1u << SNAP_UNITS_BITS) - 1);
 		if (units < 1 || units > LIMIT_MAX || age > previous)
-			return damaged(r,
+			return DAMAGED(r,
 				       "an admission of organization %u is out "
 				       "of range or order",
 				       slot);
@@ -223,7 +225,7 @@ static int read_orgs(struct reader *r, uint32_t orgs,
 		taken = get_le64(p + SNAP_ORG_AT_TICKS);
 		if (slot <= previous || slot >= ARENA_ORGS_MAX ||
 		    count > LIMIT_MAX || taken > CLOCK_TICK_MAX - CLOCK_BIAS)
-			return damaged(r, "organization %u is out of range",
+			return DAMAGED(r, "organization %u is out of range",
 				       slot);
 		previous = slot;
 		rc = read_admissions(r, slot, count, taken, &kept);
@@ -274,7 +276,7 @@ static int read_keys(struct reader *r, uint32_t keys,
 			return rc;
 		slot = get_le32(p + SNAP_KEY_AT_SLOT);
 		if (slot <= previous || slot >= ARENA_KEYS_MAX)
-			return damaged(r, "key %u is out of range", slot);
+			return DAMAGED(r, "key %u is out of range", slot);
 		previous = slot;
 		if (r->arena && apply_key(r->arena, p, slot))
 			info->keys++;
@@ -299,7 +301,7 @@ static int read_header(struct reader *r, struct snapshot_info *info)
 	    get_le32(p + SNAP_AT_ENDIAN) != SNAP_ENDIAN ||
 	    get_le32(p + SNAP_AT_TICK_NS) != CLOCK_TICK_NS ||
 	    flags & ~SNAP_FLAG_CLEAN || get_le64(p + SNAP_AT_ZERO) != 0)
-		return damaged(r, "its header is wrong");
+		return DAMAGED(r, "its header is wrong");
 	info->wall_ms = (int64_t)get_le64(p + SNAP_AT_WALL_MS);
 	info->clean = flags & SNAP_FLAG_CLEAN;
 	r->same_boot = r->arena && memcmp(p + SNAP_AT_BOOT_ID,
@@ -315,14 +317,14 @@ static int peek_end(struct reader *r, uint8_t *end)
 	ssize_t n;
 
 	if (r->size < SNAP_HEADER_BYTES + len)
-		return damaged(r, "it is cut short");
+		return DAMAGED(r, "it is cut short");
 	do {
 		n = pread(r->fd, end, len, (off_t)(r->size - len));
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
 	if ((size_t)n != len || get_le64(end + SNAP_END_AT_LENGTH) != r->size)
-		return damaged(r, "its length is not what it says");
+		return DAMAGED(r, "its length is not what it says");
 	return 0;
 }
 
@@ -348,10 +350,10 @@ static int walk(struct reader *r, struct arena *a, struct snapshot_info *info)
 	if (rc)
 		return rc;
 	if (r->at != r->size - SNAP_DIGEST_BYTES)
-		return damaged(r, "it is longer than its contents");
+		return DAMAGED(r, "it is longer than its contents");
 	XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(r->digest));
 	if (memcmp(digest.digest, end + SNAP_END_BYTES, SNAP_DIGEST_BYTES) != 0)
-		return damaged(r, "its checksum does not match");
+		return DAMAGED(r, "its checksum does not match");
 	info->bytes = r->size;
 	return 0;
 }
@@ -453,7 +455,7 @@ static int read_file(struct arena *a, int dir_fd, const char *dir,
 		     const char *name, struct snapshot_info *info, char *err,
 		     size_t err_len)
 {
-	struct reader *r = malloc(sizeof(*r));
+	struct reader *r = calloc(1, sizeof(*r));
 	int rc = -ENOMEM;
 
 	if (!r || !(r->digest = XXH3_createState())) {

@@ -274,7 +274,8 @@ static void check_denied(const struct record *r)
 		    w.reset == r->answer.reset && w.retry == r->answer.retry)
 			return;
 	}
-	check(!"denied as no serial execution would have");
+	check_failed("denied as no serial execution would have", __FILE__,
+		     __LINE__);
 }
 
 static void check_image(const struct image *i)
@@ -304,7 +305,7 @@ static void check_image(const struct image *i)
 		if (live == first)
 			return;
 	}
-	check(!"an image that is not the window's");
+	check_failed("an image that is not the window's", __FILE__, __LINE__);
 }
 
 static uint64_t examine(void)
