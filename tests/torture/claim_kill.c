@@ -28,7 +28,7 @@
 #define RING_LOG2_OF_ALL 13u
 #define RING_LINES ((1u << RING_LOG2_OF_ALL) / (LINE_BYTES / sizeof(word_t)))
 #define COST_MAX 3u
-#define KILLS 300u
+#define KILLS 200u
 #define LIFE_US_MAX 3000u
 
 static uint64_t add(_Atomic(uint64_t) *w, uint64_t n)
