@@ -19,6 +19,8 @@
 #define CHANGES 10000u
 #endif
 
+#define SECTIONS 10000u /* each reader does at least */
+
 struct object {
 	uint64_t a, b; /* equal unless spoilt */
 };
@@ -30,7 +32,7 @@ static _Atomic(struct object *) current = &objects[0];
 static _Atomic(uint64_t) revoked;      /* stored before the grace period */
 static _Atomic(uint64_t) acknowledged; /* stored after it */
 static atomic_bool enough;
-static uint64_t sections[READERS];
+static _Atomic(uint64_t) sections[READERS];
 
 static void section(struct torture_thread *t)
 {
@@ -49,7 +51,8 @@ static void section(struct torture_thread *t)
 	for (i = rng_below(&t->rng, 50); i > 0; i--)
 		check(o->b == a && o->a == a);
 	epoch_leave(&readers[t->idx]);
-	sections[t->idx]++;
+	/* PAIRS: nothing. One writer, and a number only. */
+	atomic_fetch_add_explicit(&sections[t->idx], 1, memory_order_relaxed);
 }
 
 static void run(struct torture_thread *t)
@@ -59,12 +62,24 @@ static void run(struct torture_thread *t)
 		section(t);
 }
 
+/* The readers may come late on a busy machine. */
+static bool readers_did(uint64_t count)
+{
+	unsigned i;
+
+	for (i = 0; i < READERS; i++)
+		if (atomic_load_explicit(&sections[i], memory_order_relaxed) <
+		    count)
+			return false;
+	return true;
+}
+
 static void change(struct torture_thread *t)
 {
 	uint64_t i, n = torture_work(CHANGES);
 
 	(void)t;
-	for (i = 1; i <= n; i++) {
+	for (i = 1; i <= n || !readers_did(SECTIONS); i++) {
 		struct object *old = &objects[(i - 1) % OBJECTS];
 		struct object *new = &objects[i % OBJECTS];
 

@@ -19,6 +19,7 @@
 #else
 #define CHANGES 2000000u
 #endif
+#define LOOKUPS 20000u /* each reader does at least */
 #define SWEEP 16u
 /* The table is emptied and filled so often that it is rebuilt many times. */
 #define TIDES 10u
@@ -31,7 +32,8 @@ static struct epoch epoch;
 static struct epoch_reader readers[READERS];
 static _Atomic(uint32_t) phases[KEYS + 1];
 static atomic_bool enough;
-static uint64_t looked_up[READERS], sure[READERS];
+static _Atomic(uint64_t) looked_up[READERS];
+static uint64_t sure[READERS];
 
 /* Every third key shares its bucket with many others: chains overflow. */
 static void hash_of(uint32_t slot, uint8_t out[static 32])
@@ -68,7 +70,9 @@ static void sweep(struct torture_thread *t)
 		found = keytable_find(level, fixture.arena->keys, hash);
 		after = atomic_load_explicit(&phases[slot],
 					     memory_order_relaxed);
-		looked_up[t->idx]++;
+		/* PAIRS: nothing. One writer, and a number only. */
+		atomic_fetch_add_explicit(&looked_up[t->idx], 1,
+					  memory_order_relaxed);
 		check(found == 0 || found == slot);
 		if (before != after || before % 2 != 0)
 			continue;
@@ -108,11 +112,23 @@ static void change(uint32_t slot)
 	atomic_store_explicit(&phases[slot], phase + 2, memory_order_release);
 }
 
+/* The readers may come late on a busy machine. */
+static bool readers_did(uint64_t lookups)
+{
+	unsigned i;
+
+	for (i = 0; i < READERS; i++)
+		if (atomic_load_explicit(&looked_up[i], memory_order_relaxed) <
+		    lookups)
+			return false;
+	return true;
+}
+
 static void write_keys(struct torture_thread *t)
 {
 	uint64_t i, changes = torture_work(CHANGES), tide = changes / TIDES;
 
-	for (i = 0; i < changes; i++) {
+	for (i = 0; i < changes || !readers_did(LOOKUPS); i++) {
 		uint32_t slot = 1 + rng_below(&t->rng, KEYS);
 		bool there = atomic_load_explicit(&phases[slot],
 						  memory_order_relaxed) %

@@ -27,7 +27,8 @@ static uint64_t rings[2];
 static _Atomic(uint64_t) clock_now;
 static atomic_bool enough;
 static uint64_t units[WORKERS];
-static uint64_t images, admissions_saved, rule_changes;
+static _Atomic(uint64_t) admissions_saved;
+static uint64_t images, rule_changes;
 
 static bool all_done(void)
 {
@@ -63,7 +64,9 @@ static void control(struct torture_thread *t)
 	unsigned use = 0;
 
 	claim_init(&c, fixture.arena, OWNER_CONTROL, NULL);
-	while (rule_changes < torture_work(CHANGES)) {
+	while (rule_changes < torture_work(CHANGES) ||
+	       atomic_load_explicit(&admissions_saved, memory_order_relaxed) ==
+		       0) {
 		uint64_t window = rule_changes % 2 ? WINDOW_LONG : WINDOW_SHORT;
 
 		window_change_rule(&c, org, window_rule(LIMIT, window));
@@ -97,7 +100,9 @@ static void check_image(const struct window_image *image,
 		sum += in[i].units;
 	}
 	check(sum <= LIMIT);
-	admissions_saved += image->count;
+	/* PAIRS: nothing. One writer, and a number only. */
+	atomic_fetch_add_explicit(&admissions_saved, image->count,
+				  memory_order_relaxed);
 }
 
 static void save(struct torture_thread *t)
@@ -155,7 +160,6 @@ int main(void)
 	       (unsigned long long)total, (unsigned long long)images,
 	       (unsigned long long)admissions_saved,
 	       (unsigned long long)rule_changes);
-	check(admissions_saved > 0);
 	fixture_close(&fixture);
 	return 0;
 }

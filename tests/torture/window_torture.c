@@ -382,7 +382,10 @@ int main(void)
 	epoch_init(&epoch);
 	for (t = 0; t < WORKERS + 1; t++)
 		epoch_register(&epoch, &readers[t]);
-	for (round = 0; round < torture_work(ROUNDS); round++) {
+	/* On, until everything happened at least once. */
+	for (round = 0; round < torture_work(ROUNDS) || rules == 0 ||
+			swapped == 0 || saved == 0;
+	     round++) {
 		allowed += round_of(&rng);
 		for (t = 0; t < WORKERS; t++)
 			asked += record_counts[t];
@@ -395,6 +398,5 @@ int main(void)
 	       (unsigned long long)asked, (unsigned long long)allowed,
 	       (unsigned long long)rules, swapped, (unsigned long long)saved);
 	check(allowed > asked / 20 && allowed < asked - asked / 20);
-	check(swapped > 0 && rules > round && saved > 0);
 	return 0;
 }
