@@ -37,7 +37,7 @@ static _Atomic(uint64_t) sections[READERS];
 static void section(struct torture_thread *t)
 {
 	uint64_t acked, a;
-	struct object *o;
+	const volatile struct object *o; /* read it each time */
 	unsigned i;
 
 	/* PAIRS: change(), relaxed: somebody heard of the acknowledgement by a
