@@ -5,6 +5,7 @@
 #include "stilectl_print.h"
 #include "stilectl_secret.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <locale.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#define UNIT_DIR "/run/stile" /* of docs/deploy/systemd */
 #define DEFAULT_DIR "/var/lib/stile"
 /* getopt's value of option i; above every character. */
 #define OPT_VALUE(i) (256 + (int)(i))
@@ -278,7 +280,12 @@ static const char *default_dir(void)
 
 	if (env && *env)
 		return env;
-	return access("admin.sock", F_OK) == 0 ? "." : DEFAULT_DIR;
+	if (access("admin.sock", F_OK) == 0)
+		return ".";
+	/* Who may not look into it is told so of this one. */
+	if (access(UNIT_DIR "/admin.sock", F_OK) == 0 || errno == EACCES)
+		return UNIT_DIR;
+	return DEFAULT_DIR;
 }
 
 static int run(struct ctl *c, int argc, char **argv)

@@ -4,7 +4,7 @@
 /*
  * The one place that knows every command and option: the command line is
  * parsed, checked and explained from these rows. A command added here also
- * belongs in stilectl.bash-completion.
+ * belongs in stilectl.bash-completion (the end-to-end test compares them).
  */
 const struct ctl_option ctl_options[OPT_COUNT] = {
 	[OPT_DIR] = {"dir", "DIR", "directory of stiled's sockets (see below)"},
@@ -155,7 +155,7 @@ const struct ctl_command ctl_commands[] = {
 	 .run = cmd_key_import},
 	{.name = "key hash",
 	 .args = "",
-	 .summary = "read a key from standard input, print its SHA-256 in hex",
+	 .summary = "print the SHA-256 of a key read from standard input",
 	 .details = "For key import, and for clients of the native protocol "
 		    "that send the hash. Needs no server.",
 	 .run = cmd_key_hash},

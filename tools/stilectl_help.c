@@ -76,8 +76,9 @@ void help_overview(void)
 	for (unsigned i = 0; i < OPT_GLOBAL_COUNT; i++)
 		print_option_row(i);
 	puts("\nDIR is what stiled was started with (--dir). Without --dir it "
-	     "is $STILE_DIR; if\nthat is not set, the current directory if it "
-	     "holds admin.sock; else\n/var/lib/stile.\n"
+	     "is $STILE_DIR; if\nthat is not set, the first of these that "
+	     "holds admin.sock: the current\ndirectory, /run/stile (where "
+	     "the systemd unit has it), /var/lib/stile.\n"
 	     "\nORG is an id or a name, ID the 8-character public id of a "
 	     "key.\n"
 	     "\nexit status:\n"
