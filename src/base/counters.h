@@ -22,6 +22,9 @@
 	  "Connections taken")                                                 \
 	X(connections_refused, "connections_refused_total",                    \
 	  "Connections closed at once because a limit was reached")            \
+	X(accepts_failed, "accepts_failed_total",                              \
+	  "Times that no connection could be taken, for want of descriptors "  \
+	  "or memory")                                                         \
 	X(connections_closed, "connections_closed_total",                      \
 	  "Connections that ended")                                            \
 	X(connections_idle, "connections_idle_closed_total",                   \
@@ -42,6 +45,9 @@
 	  "Sends that the peer's socket buffer could not take whole")          \
 	X(output_overflows, "output_overflows_total",                          \
 	  "Connections that were not read from until replies were taken")      \
+	X(output_evictions, "output_evictions_total",                          \
+	  "Connections closed with replies unread because no send buffer was " \
+	  "left")                                                              \
 	X(ring_full, "ring_full_total",                                        \
 	  "Times the submission ring was full and was flushed early")          \
 	X(cq_overflows, "cq_overflows_total", "Completion ring overflows")

@@ -22,11 +22,13 @@ int conns_init(struct conns *cs, struct ring *ring, uint32_t count,
 	cs->conns = calloc(count, sizeof(*cs->conns));
 	cs->listed = calloc(count, sizeof(*cs->listed));
 	cs->silent = calloc(count, sizeof(*cs->silent));
+	cs->closed = calloc(count, sizeof(*cs->closed));
 	if (cs->conns == NULL || cs->listed == NULL || cs->silent == NULL ||
-	    chunks_init(&cs->chunks, send_chunks) < 0) {
+	    cs->closed == NULL || chunks_init(&cs->chunks, send_chunks) < 0) {
 		free(cs->conns);
 		free(cs->listed);
 		free(cs->silent);
+		free(cs->closed);
 		return -ENOMEM;
 	}
 	for (i = count; i > 0; i--) {
@@ -42,11 +44,12 @@ void conns_deinit(struct conns *cs)
 	free(cs->conns);
 	free(cs->listed);
 	free(cs->silent);
+	free(cs->closed);
 }
 
 /* PAIRS: nothing, here and in release(). A number for balance and for limits;
- * one thread adds (so a limit is never exceeded), one subtracts; it guards no
- * other memory. */
+ * one thread adds and compares (so a limit is never exceeded), one subtracts;
+ * it guards no other memory. */
 void conns_expect(struct conns *cs, uint32_t kind)
 {
 	atomic_fetch_add_explicit(&cs->load[kind], 1, memory_order_relaxed);
@@ -108,7 +111,7 @@ uint32_t conn_open(struct conns *cs, int fd, uint32_t kind)
 	cs->open++;
 	*c = (struct conn){.fd = fd,
 			   .gen = c->gen + 1,
-			   .flags = CONN_OPEN,
+			   .flags = CONN_OPEN | CONN_ACTIVE,
 			   .kind = kind,
 			   .first = CHUNK_NONE,
 			   .last = CHUNK_NONE};
@@ -145,6 +148,42 @@ static void drop_first(struct conns *cs, struct conn *c)
 		c->last = CHUNK_NONE;
 }
 
+/* Drops what is queued, but for the chunk that the kernel reads from. */
+static void drop_queue(struct conns *cs, struct conn *c)
+{
+	uint32_t kept = c->flags & CONN_SENDING ? c->first : CHUNK_NONE;
+	struct chunk *k = NULL;
+
+	if (kept != CHUNK_NONE) {
+		k = &cs->chunks.chunks[kept];
+		c->first = k->next;
+	}
+	while (c->first != CHUNK_NONE)
+		drop_first(cs, c);
+	c->queued = 0;
+	if (k == NULL)
+		return;
+	c->first = c->last = kept;
+	c->queued = k->len - k->sent;
+	k->next = CHUNK_NONE;
+}
+
+/* The pool is empty: who leaves most replies unread pays for it, not who
+ * happens to need a chunk now. */
+static void evict(struct conns *cs, uint32_t asks)
+{
+	uint32_t most = asks, i;
+
+	for (i = 0; i < cs->count; i++)
+		if ((cs->conns[i].flags & (CONN_OPEN | CONN_ABORT)) ==
+			    CONN_OPEN &&
+		    cs->conns[i].queued > cs->conns[most].queued)
+			most = i;
+	counter_add(&cs->counters->output_evictions, 1);
+	conn_abort(cs, most);
+	drop_queue(cs, conn_at(cs, most));
+}
+
 uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len)
 {
 	struct conn *c = conn_at(cs, idx);
@@ -159,9 +198,14 @@ uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len)
 	}
 	new = chunks_take(&cs->chunks);
 	if (unlikely(new == CHUNK_NONE)) {
-		counter_add(&cs->counters->output_overflows, 1);
-		conn_abort(cs, idx);
-		return NULL;
+		evict(cs, idx);
+		new = chunks_take(&cs->chunks);
+		if (new == CHUNK_NONE || (c->flags & CONN_ABORT)) {
+			if (new != CHUNK_NONE)
+				chunks_give(&cs->chunks, new);
+			conn_abort(cs, idx);
+			return NULL;
+		}
 	}
 	if (c->last == CHUNK_NONE)
 		c->first = new;
@@ -177,6 +221,7 @@ void conn_wrote(struct conns *cs, uint32_t idx, uint32_t len)
 
 	cs->chunks.chunks[c->last].len += len;
 	c->queued += len;
+	c->flags |= CONN_ACTIVE;
 	list(cs, idx);
 }
 
@@ -200,7 +245,8 @@ static void send_first(struct conns *cs, uint32_t idx, bool wait)
 			   c->inflight, flags);
 	sqe->user_data = ring_tag(OP_SEND, c->gen, idx);
 	if (!wait && k->next == CHUNK_NONE &&
-	    (c->flags & (CONN_EOF | CONN_FINISH)) == 0) {
+	    (c->flags & (CONN_EOF | CONN_FINISH)) == 0 &&
+	    cs->silent_count < cs->count) {
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 		c->flags |= CONN_SILENT;
 		cs->silent[cs->silent_count++] = idx;
@@ -225,8 +271,10 @@ void conn_sent(struct conns *cs, uint32_t idx, int res)
 	struct conn *c = conn_at(cs, idx);
 	uint32_t asked = c->inflight;
 
-	if (res > 0)
+	if (res > 0) {
 		advance(cs, c, (uint32_t)res);
+		c->flags |= CONN_ACTIVE;
+	}
 	c->inflight = 0;
 	c->flags &= ~(unsigned)(CONN_SENDING | CONN_SILENT);
 	list(cs, idx);
@@ -241,10 +289,19 @@ void conn_sent(struct conns *cs, uint32_t idx, int res)
 	}
 }
 
+/*
+ * Why silence means success: a send with MSG_DONTWAIT is over when the kernel
+ * has taken its entry; one that is short or fails posts its completion then
+ * and there; and whoever calls has taken all completions. So it has to be
+ * known that the entry was taken. A failed one may have been listed, answered
+ * and listed again: it is confirmed once, since that ends CONN_SILENT.
+ */
 void conns_confirm(struct conns *cs)
 {
 	uint32_t i;
 
+	if (unlikely(!ring_submitted(cs->ring)))
+		return;
 	for (i = 0; i < cs->silent_count; i++) {
 		struct conn *c = conn_at(cs, cs->silent[i]);
 
@@ -252,7 +309,9 @@ void conns_confirm(struct conns *cs)
 			continue; /* it spoke, and conn_sent() has dealt with it
 				   */
 		advance(cs, c, c->inflight);
-		if (c->flags & (CONN_EOF | CONN_FINISH | CONN_ABORT))
+		if ((c->flags &
+		     (CONN_EOF | CONN_FINISH | CONN_ABORT | CONN_PAUSED)) ||
+		    c->first != CHUNK_NONE)
 			list(cs, cs->silent[i]);
 	}
 	cs->silent_count = 0;
@@ -318,14 +377,14 @@ static void release(struct conns *cs, uint32_t idx)
 	struct conn *c = conn_at(cs, idx);
 	struct io_uring_sqe *sqe = ring_sqe(cs->ring);
 
-	while (c->first != CHUNK_NONE)
-		drop_first(cs, c);
+	drop_queue(cs, c);
 	io_uring_prep_close(sqe, c->fd);
 	quiet(sqe);
 	c->flags = 0;
 	c->next_free = cs->free;
 	cs->free = idx;
 	cs->open--;
+	cs->closed[cs->closed_count++] = idx;
 	atomic_fetch_sub_explicit(&cs->load[c->kind], 1, memory_order_relaxed);
 	counter_add(&cs->counters->connections_closed, 1);
 	counter_add(&cs->counters->connections, UINT64_MAX); /* minus one */
@@ -346,17 +405,12 @@ static void settle_abort(struct conns *cs, uint32_t idx)
 	release(cs, idx);
 }
 
-static void pause_reading(struct conns *cs, uint32_t idx)
+static void cancel_recv(struct conns *cs, uint32_t idx)
 {
-	struct conn *c = conn_at(cs, idx);
-	struct io_uring_sqe *sqe;
+	struct io_uring_sqe *sqe = ring_sqe(cs->ring);
 
-	counter_add(&cs->counters->output_overflows, 1);
-	c->flags |= CONN_PAUSED;
-	if ((c->flags & CONN_RECV) == 0)
-		return;
-	sqe = ring_sqe(cs->ring);
-	io_uring_prep_cancel64(sqe, ring_tag(OP_RECV, c->gen, idx), 0);
+	io_uring_prep_cancel64(
+		sqe, ring_tag(OP_RECV, conn_at(cs, idx)->gen, idx), 0);
 	quiet(sqe);
 }
 
@@ -379,12 +433,20 @@ static void settle_open(struct conns *cs, uint32_t idx)
 			 * over unread bytes would reset the connection. */
 			shut(cs, c, SHUT_WR);
 			c->flags |= CONN_SHUT;
+			c->active_s = cs->now_s;
 		}
 	}
-	if ((c->flags & CONN_PAUSED) == 0 && c->queued > cs->output_max)
-		pause_reading(cs, idx);
-	else if ((c->flags & CONN_PAUSED) && c->queued <= cs->output_max / 2)
+	if ((c->flags & CONN_PAUSED) == 0 && c->queued > cs->output_max) {
+		counter_add(&cs->counters->output_overflows, 1);
+		c->flags |= CONN_PAUSED;
+	} else if ((c->flags & CONN_PAUSED) &&
+		   c->queued <= cs->output_max / 2) {
 		c->flags &= ~(unsigned)CONN_PAUSED;
+	}
+	/* Each time until it has ended: a cancel may miss a receive that is
+	 * just being run. */
+	if ((c->flags & (CONN_PAUSED | CONN_RECV)) == (CONN_PAUSED | CONN_RECV))
+		cancel_recv(cs, idx);
 	if ((c->flags & (CONN_REARM | CONN_PAUSED | CONN_EOF | CONN_RECV)) ==
 	    CONN_REARM)
 		arm_recv(cs, idx);
@@ -394,12 +456,14 @@ void conns_settle(struct conns *cs)
 {
 	uint32_t i;
 
+	cs->closed_count = 0;
 	for (i = 0; i < cs->listed_count; i++) {
 		uint32_t idx = cs->listed[i];
 		struct conn *c = conn_at(cs, idx);
 
-		c->flags &= ~(unsigned)CONN_LISTED;
-		c->active_s = cs->now_s; /* nothing lists an idle one */
+		if ((c->flags & (CONN_ACTIVE | CONN_SHUT)) == CONN_ACTIVE)
+			c->active_s = cs->now_s;
+		c->flags &= ~(unsigned)(CONN_LISTED | CONN_ACTIVE);
 		if (c->flags & CONN_ABORT)
 			settle_abort(cs, idx);
 		else
@@ -418,8 +482,8 @@ void conns_reap(struct conns *cs, uint32_t idle_s, uint32_t linger_s)
 
 		if ((c->flags & CONN_OPEN) == 0)
 			continue;
-		if ((c->flags & CONN_SHUT) ? quiet_s >= linger_s
-					   : quiet_s >= idle_s) {
+		/* Whole seconds: one more has surely passed. */
+		if (quiet_s > ((c->flags & CONN_SHUT) ? linger_s : idle_s)) {
 			if ((c->flags & CONN_SHUT) == 0)
 				counter_add(&cs->counters->connections_idle, 1);
 			conn_abort(cs, i);

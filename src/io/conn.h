@@ -13,7 +13,10 @@
  *            takes whole posts no completion: conns_confirm() learns of it
  *            from the silence. What the peer does not take stays queued while
  *            we go on reading; above `output_max` bytes we stop reading until
- *            half of it has been taken.
+ *            half of it has been taken. When the pool is empty, the one that
+ *            holds most of it is closed, whoever asked.
+ * Idle       is who neither was given a reply nor took a piece of one: bytes
+ *            that never become a request keep nobody alive.
  * Life       conn_open() -> receives -> peer's end (EOF), our end
  *            (conn_finish: answer, then close) or a fault (conn_abort) ->
  *            the slot is free when the kernel holds nothing of it any more.
@@ -39,6 +42,7 @@ enum conn_flag {
 	CONN_SILENT = 1u << 9,  /* ... and posts nothing if it succeeds */
 	CONN_LISTED = 1u << 10, /* in the list that conns_settle() visits */
 	CONN_CUT = 1u << 11,    /* both ends are shut */
+	CONN_ACTIVE = 1u << 12, /* it got on since it was last settled */
 };
 
 struct conn {
@@ -48,7 +52,7 @@ struct conn {
 	uint32_t kind;        /* < CONN_KINDS; the worker's */
 	uint32_t first, last; /* queue of chunks with replies */
 	uint32_t inflight;    /* bytes of `first` that are with the kernel */
-	uint32_t active_s;    /* seconds, of the last progress */
+	uint32_t active_s;    /* seconds, of the last progress or CONN_SHUT */
 	uint64_t queued;      /* bytes in the queue */
 	uint32_t next_free;
 };
@@ -70,8 +74,10 @@ struct conns {
 	uint32_t now_s;   /* set by the worker for each sweep */
 	uint32_t *listed; /* to be settled */
 	uint32_t listed_count;
-	uint32_t *silent; /* sends of the last sweep, to be confirmed */
+	uint32_t *silent; /* sends that say nothing, to be confirmed */
 	uint32_t silent_count;
+	uint32_t *closed; /* slots that the last conns_settle() freed */
+	uint32_t closed_count;
 };
 
 #define CONN_NONE UINT32_MAX
@@ -83,8 +89,8 @@ int conns_init(struct conns *cs, struct ring *ring, uint32_t count,
 void conns_deinit(struct conns *cs);
 
 /* Takes the descriptor, which conns_expect() has announced, and arms its
- * receive. CONN_NONE: no slot is free (the
- * descriptor is still the caller's). */
+ * receive. CONN_NONE: no slot is free (the descriptor is still the caller's).
+ */
 uint32_t conn_open(struct conns *cs, int fd, uint32_t kind);
 
 /* Any worker: a connection will be opened here; how many there are. */
@@ -100,7 +106,8 @@ static inline struct conn *conn_at(struct conns *cs, uint32_t idx)
 struct conn *conn_of(struct conns *cs, uint64_t tag);
 
 /* Room for `len` <= CHUNK_BYTES contiguous bytes of reply, to be followed by
- * conn_wrote(). NULL: the pool is empty; the connection was aborted. */
+ * conn_wrote(). NULL: the pool is empty, and nobody who holds more of it could
+ * give any back; the connection was aborted. */
 uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len);
 void conn_wrote(struct conns *cs, uint32_t idx, uint32_t len);
 
@@ -124,10 +131,11 @@ void conn_sent(struct conns *cs, uint32_t idx, int res);
 /* Once a sweep, after all completions have been taken: sends that posted
  * nothing have succeeded. */
 void conns_confirm(struct conns *cs);
-/* Once a sweep, at its end: send, re-arm, pause, close what is due. */
+/* Once a sweep, at its end: send, re-arm, pause, close what is due. Whoever
+ * keeps something by slot finds in `closed` which ones ended. */
 void conns_settle(struct conns *cs);
-/* Now and then: close what has been idle for `idle_s`, and what does not go
- * away `linger_s` after our last answer. */
+/* Now and then: close what has been idle for more than `idle_s`, and what does
+ * not go away within `linger_s` of our end of file. */
 void conns_reap(struct conns *cs, uint32_t idle_s, uint32_t linger_s);
 
 #endif

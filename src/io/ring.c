@@ -13,6 +13,9 @@
 #include <unistd.h>
 
 /* Newer than Debian's headers, or not in its liburing.so: used raw. */
+#ifndef IORING_SETUP_SUBMIT_ALL
+#define IORING_SETUP_SUBMIT_ALL (1U << 7)
+#endif
 #ifndef IORING_SETUP_SINGLE_ISSUER
 #define IORING_SETUP_SINGLE_ISSUER (1U << 12)
 #endif
@@ -22,7 +25,8 @@
 
 #define SETUP_FLAGS                                                            \
 	(IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |             \
-	 IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE)
+	 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_R_DISABLED |                   \
+	 IORING_SETUP_CQSIZE)
 
 static const uint8_t ring_ops[] = {
 	IORING_OP_ACCEPT,       IORING_OP_RECV,     IORING_OP_SEND,
@@ -30,6 +34,8 @@ static const uint8_t ring_ops[] = {
 	IORING_OP_ASYNC_CANCEL, IORING_OP_SHUTDOWN,
 };
 #define RING_OPS (sizeof(ring_ops) / sizeof(ring_ops[0]))
+
+#define SUBMIT_TRIES 1000
 
 static int explain(int error, char *err, size_t err_len)
 {
@@ -64,6 +70,13 @@ static int explain(int error, char *err, size_t err_len)
 			 "LimitMEMLOCK=infinity in the unit, or `ulimit -l "
 			 "65536`",
 			 (unsigned long long)lim.rlim_cur / 1024);
+		break;
+	case EMFILE:
+	case ENFILE:
+		snprintf(err, err_len,
+			 "no descriptor is left for io_uring (%s): set "
+			 "LimitNOFILE in the unit, or `ulimit -n`",
+			 strerror(error));
 		break;
 	default:
 		snprintf(err, err_len, "io_uring: %s", strerror(error));
@@ -110,8 +123,7 @@ static int restrict_and_enable(int fd)
 		list[i].sqe_op = ring_ops[i];
 	}
 	list[RING_OPS].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
-	list[RING_OPS].sqe_flags =
-		IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS | IOSQE_IO_LINK;
+	list[RING_OPS].sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS;
 	if (syscall(__NR_io_uring_register, fd, IORING_REGISTER_RESTRICTIONS,
 		    list, RING_OPS + 1) < 0)
 		return -errno;
@@ -198,13 +210,16 @@ void ring_teardown(struct ring *r)
 struct io_uring_sqe *ring_sqe(struct ring *r)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&r->uring);
+	int i;
 
 	if (unlikely(sqe == NULL)) {
 		counter_add(&r->counters->ring_full, 1);
-		io_uring_submit(&r->uring);
-		sqe = io_uring_get_sqe(&r->uring);
-		/* Submitting empties the ring: the kernel takes every entry,
-		 * those that fail too. */
+		/* The kernel takes every entry, those that fail too; none only
+		 * when it has no memory for a single request. */
+		for (i = 0; sqe == NULL && i < SUBMIT_TRIES; i++) {
+			io_uring_submit(&r->uring);
+			sqe = io_uring_get_sqe(&r->uring);
+		}
 		check(sqe != NULL);
 	}
 	return sqe;
@@ -220,9 +235,13 @@ void ring_wait(struct ring *r, unsigned timeout_ms)
 	int e = io_uring_submit_and_wait_timeout(&r->uring, &cqe, 1, &ts, NULL);
 
 	/* -ETIME, -EINTR: nothing came. -EBUSY, -EAGAIN: the kernel wants
-	 * completions taken first, which the caller does next. */
+	 * completions taken first, which the caller does next. -EBADR, a
+	 * completion that the kernel had no memory to keep, is not survived: a
+	 * connection would hang and nobody knows which. */
 	check(e >= 0 || e == -ETIME || e == -EINTR || e == -EBUSY ||
 	      e == -EAGAIN);
+	if (unlikely(io_uring_cq_has_overflow(&r->uring)))
+		counter_add(&r->counters->cq_overflows, 1);
 }
 
 bool ring_next(struct ring *r, struct io_uring_cqe *ret_cqe)

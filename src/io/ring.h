@@ -72,8 +72,16 @@ int ring_probe(char *err, size_t err_len);
 struct io_uring_sqe *ring_sqe(struct ring *r);
 
 /* Submits what is queued and waits for a completion, `timeout_ms` at most.
- * Everything that completed is then in the completion queue. */
+ * What completed is then in the completion queue, or comes after it when that
+ * is full: ring_next() until it says false has seen everything. */
 void ring_wait(struct ring *r, unsigned timeout_ms);
+
+/* Whether the kernel has taken all that ring_sqe() gave out. Normally so after
+ * ring_wait(), but not when the kernel had no memory or was interrupted. */
+static inline bool ring_submitted(const struct ring *r)
+{
+	return io_uring_sq_ready(&r->uring) == 0;
+}
 
 /* The next completion, copied out, or false when there is none. */
 bool ring_next(struct ring *r, struct io_uring_cqe *ret_cqe);
