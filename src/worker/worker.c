@@ -96,21 +96,31 @@ static void gather(struct worker *w)
 
 /* ---- settle ---- */
 
+/* The order of the control thread. Worker 0 stops sharing first, the others
+ * follow: none ends while a connection is on its way to it. */
+static uint32_t worker_order(const struct worker *w)
+{
+	const struct workers *t = w->team;
+	/* PAIRS: set_order(), relaxed: it guards nothing, and the eventfd wakes
+	 * us after it was stored. */
+	uint32_t order = atomic_load_explicit(&t->order, memory_order_relaxed);
+
+	/* PAIRS: worker_end_accepting(), release: the mailbox is complete. */
+	if (w->idx != 0 && order != ORDER_SERVE &&
+	    !atomic_load_explicit(&t->shared_out, memory_order_acquire))
+		return w->obeyed;
+	return order;
+}
+
 static void obey(struct worker *w, uint32_t order)
 {
 	uint32_t i;
 
+	if (w->idx != 0)
+		worker_take_over(w);
+	else if (w->obeyed == ORDER_SERVE)
+		worker_end_accepting(w);
 	w->obeyed = order;
-	for (i = 0; i < PROTOCOLS; i++) {
-		struct io_uring_sqe *sqe;
-
-		if (!w->accepting[i])
-			continue;
-		sqe = ring_sqe(&w->ring);
-		io_uring_prep_cancel64(sqe, ring_tag(OP_ACCEPT, 0, i), 0);
-		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-		sqe->user_data = ring_tag(OP_QUIET, 0, 0);
-	}
 	for (i = 0; i < w->conns.count; i++) {
 		if ((conn_at(&w->conns, i)->flags & CONN_OPEN) == 0)
 			continue;
@@ -119,6 +129,15 @@ static void obey(struct worker *w, uint32_t order)
 		else
 			conn_abort(&w->conns, i);
 	}
+}
+
+static void settle_conns(struct worker *w)
+{
+	uint32_t i;
+
+	conns_settle(&w->conns);
+	for (i = 0; i < w->conns.closed_count; i++)
+		worker_forget(w, w->conns.closed[i]);
 }
 
 static void arm_accepts(struct worker *w)
@@ -133,20 +152,17 @@ static void arm_accepts(struct worker *w)
 
 static void settle(struct worker *w)
 {
-	/* PAIRS: set_order(), relaxed: it guards nothing, and the eventfd wakes
-	 * us after it was stored. */
-	uint32_t order =
-		atomic_load_explicit(&w->team->order, memory_order_relaxed);
+	uint32_t order = worker_order(w);
 
 	if (order != w->obeyed)
 		obey(w, order);
-	conns_settle(&w->conns);
+	settle_conns(w);
 	if (w->conns.now_s < w->reap_s)
 		return;
 	/* Seldom: idle connections, and accepting again after it failed. */
 	w->reap_s = w->conns.now_s + REAP_EVERY_S;
 	conns_reap(&w->conns, w->options->idle_timeout_s, LINGER_S);
-	conns_settle(&w->conns);
+	settle_conns(w);
 	arm_accepts(w);
 }
 
@@ -179,11 +195,17 @@ static void sweep(struct worker *w)
 	settle(w);
 }
 
+static bool has_work(const struct worker *w)
+{
+	return w->obeyed == ORDER_SERVE || w->conns.open > 0 ||
+	       w->accepting[PROTOCOL_NATIVE] || w->accepting[PROTOCOL_HTTP];
+}
+
 void worker_serve(struct worker *w)
 {
 	arm_wake(w);
 	arm_accepts(w);
-	while (w->obeyed == ORDER_SERVE || w->conns.open > 0) {
+	while (has_work(w)) {
 		ring_wait(&w->ring, REAP_EVERY_S * 1000);
 		epoch_enter(&w->reader);
 		sweep(w);

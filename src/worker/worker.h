@@ -70,6 +70,7 @@ void workers_drain(struct workers *ws);
  * connections that are still open are cut. The counters stay readable until
  * workers_free(). */
 void workers_join(struct workers *ws, unsigned timeout_ms);
+/* Also their epoch readers: nobody calls epoch_wait() on that epoch again. */
 struct workers *workers_free(struct workers *ws);
 
 uint32_t workers_count(const struct workers *ws);

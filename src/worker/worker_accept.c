@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 
+#include <errno.h>
 #include <sys/socket.h>
 
 /* Worker 0 accepts for all: one thread compares the loads and keeps to the
@@ -23,12 +24,12 @@ static void adopt(struct worker *w, int fd, enum protocol p)
 	uint32_t idx = conn_open(&w->conns, fd, p);
 
 	check(idx != CONN_NONE); /* the table holds max_connections */
-	w->sessions[idx].carry_len = 0;
-	if (p == PROTOCOL_HTTP)
-		http_init(&w->parsers[idx]);
+	worker_forget(w, idx);
 	counter_add(&w->counters.connections_accepted, 1);
-	if (w->obeyed != ORDER_SERVE)
+	if (w->obeyed == ORDER_DRAIN)
 		conn_drain(&w->conns, idx);
+	else if (w->obeyed == ORDER_CUT)
+		conn_abort(&w->conns, idx);
 }
 
 static uint32_t worker_load(const struct worker *w)
@@ -58,30 +59,60 @@ static void refuse(struct worker *w, int fd, enum protocol p)
 	sqe->user_data = ring_tag(OP_QUIET, 0, 0);
 }
 
+static void wake(struct worker *w, const struct worker *other)
+{
+	static const uint64_t one = 1;
+	struct io_uring_sqe *sqe = ring_sqe(&w->ring);
+
+	io_uring_prep_write(sqe, other->wake_fd, &one, sizeof(one), 0);
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	sqe->user_data = ring_tag(OP_QUIET, 0, 0);
+}
+
 /* To the worker that has the fewest. */
 static void share(struct worker *w, int fd, enum protocol p)
 {
-	static const uint64_t one = 1;
 	struct workers *t = w->team;
 	struct worker *best = w;
-	struct io_uring_sqe *sqe;
 	uint32_t i;
 
 	for (i = 0; i < t->count; i++)
 		if (worker_load(t->workers[i]) < worker_load(best))
 			best = t->workers[i];
+	/* It may be closed over there before it is counted here; but nobody
+	 * else reads these counts. */
 	if (best != w &&
 	    handoff_put(&best->handoff, (uintptr_t)(unsigned)fd << 8 | p)) {
 		conns_expect(&best->conns, p);
-		sqe = ring_sqe(&w->ring);
-		io_uring_prep_write(sqe, best->wake_fd, &one, sizeof(one), 0);
-		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
-		sqe->user_data = ring_tag(OP_QUIET, 0, 0);
+		wake(w, best);
 		return;
 	}
 	/* Ours, or its mailbox is full. */
 	conns_expect(&w->conns, p);
 	adopt(w, fd, p);
+}
+
+void worker_end_accepting(struct worker *w)
+{
+	struct workers *t = w->team;
+	uint32_t i;
+
+	for (i = 0; i < PROTOCOLS; i++) {
+		struct io_uring_sqe *sqe;
+
+		if (!w->accepting[i])
+			continue;
+		sqe = ring_sqe(&w->ring);
+		io_uring_prep_cancel64(sqe, ring_tag(OP_ACCEPT, 0, i), 0);
+		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+		sqe->user_data = ring_tag(OP_QUIET, 0, 0);
+	}
+	/* PAIRS: worker_order(), acquire.
+	 * What was put into the mailboxes stands before it: who sees this and
+	 * then empties its own has all that was ever handed to it. */
+	atomic_store_explicit(&t->shared_out, true, memory_order_release);
+	for (i = 1; i < t->count; i++)
+		wake(w, t->workers[i]);
 }
 
 static bool full(const struct worker *w, enum protocol p)
@@ -101,12 +132,15 @@ void worker_accepted(struct worker *w, const struct io_uring_cqe *cqe)
 {
 	enum protocol p = (enum protocol)TAG_IDX(cqe->user_data);
 
-	/* Out of descriptors, or cancelled: reap() arms it again in a while,
+	/* Out of descriptors, or cancelled: settle() arms it again in a while,
 	 * not at once. */
 	if ((cqe->flags & IORING_CQE_F_MORE) == 0)
 		w->accepting[p] = false;
-	if (cqe->res < 0)
+	if (cqe->res < 0) {
+		if (cqe->res != -ECANCELED)
+			counter_add(&w->counters.accepts_failed, 1);
 		return;
+	}
 	if (!w->accepting[p] && w->obeyed == ORDER_SERVE)
 		worker_arm_accept(w, p);
 	if (full(w, p) || w->obeyed != ORDER_SERVE)

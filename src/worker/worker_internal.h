@@ -67,8 +67,9 @@ struct worker {
 struct workers {
 	struct workers_shared *shared;
 	_Atomic(uint32_t)
-		order;         /* enum worker_order, from the control thread */
-	pthread_mutex_t mutex; /* start and end of threads only */
+		order; /* enum worker_order, from the control thread */
+	_Atomic(bool) shared_out; /* worker 0 hands over no more */
+	pthread_mutex_t mutex;    /* start and end of threads only */
 	pthread_cond_t changed;
 	uint32_t up, failed, ended;
 	int error;
@@ -88,6 +89,8 @@ void worker_arm_accept(struct worker *w, enum protocol p);
 void worker_accepted(struct worker *w, const struct io_uring_cqe *cqe);
 /* Connections that worker 0 has handed over. */
 void worker_take_over(struct worker *w);
+/* Worker 0: accepts no more, and tells the others that nothing more comes. */
+void worker_end_accepting(struct worker *w);
 
 /* ---- worker_requests.c ---- */
 
@@ -97,5 +100,7 @@ uint32_t worker_parse(struct worker *w);
 void worker_encode(struct worker *w, uint32_t count);
 /* All checks are answered: wipe what may hold a key, give the buffers back. */
 void worker_recycle(struct worker *w);
+/* The connection has ended, perhaps in the middle of a key. */
+void worker_forget(struct worker *w, uint32_t idx);
 
 #endif

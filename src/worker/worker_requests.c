@@ -182,10 +182,20 @@ void worker_recycle(struct worker *w)
 		if (in->secret)
 			explicit_bzero(ring_buffer(&w->ring, in->buffer),
 				       in->len);
-		if (in->carried && s->carry_len == 0)
-			explicit_bzero(s->carry, sizeof(s->carry));
+		/* What is left of a frame that has been answered. */
+		if (in->carried)
+			explicit_bzero(s->carry + s->carry_len,
+				       sizeof(s->carry) - s->carry_len);
 		ring_recycle(&w->ring, in->buffer);
 	}
 	w->input_count = 0;
 	ring_publish(&w->ring);
+}
+
+void worker_forget(struct worker *w, uint32_t idx)
+{
+	explicit_bzero(w->sessions[idx].carry, sizeof(w->sessions[idx].carry));
+	w->sessions[idx].carry_len = 0;
+	if (conn_at(&w->conns, idx)->kind == PROTOCOL_HTTP)
+		http_init(&w->parsers[idx]);
 }

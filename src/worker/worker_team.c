@@ -104,7 +104,8 @@ static struct worker *worker_new(struct workers *t, uint32_t idx)
 	epoch_register(t->shared->epoch, &w->reader);
 	gate_init(&w->gate, t->shared->arena, t->shared->table,
 		  &t->shared->options.prefix, idx, &w->counters);
-	w->wake_fd = eventfd(0, EFD_CLOEXEC);
+	/* Blocking ones are written by a thread of the kernel's. */
+	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->wake_fd < 0) {
 		worker_free(w);
 		return NULL;
@@ -170,8 +171,8 @@ static void set_order(struct workers *t, enum worker_order order)
 	static const uint64_t one = 1;
 	uint32_t i;
 
-	/* PAIRS: sweep(), relaxed: guards nothing; the write below wakes every
-	 * worker after it. */
+	/* PAIRS: worker_order(), relaxed: guards nothing; the write below wakes
+	 * every worker after it. */
 	atomic_store_explicit(&t->order, order, memory_order_relaxed);
 	for (i = 0; i < t->count; i++)
 		while (write(t->workers[i]->wake_fd, &one, sizeof(one)) < 0 &&
