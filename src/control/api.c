@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <llhttp.h>
+#include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -411,9 +412,9 @@ static bool read_body(struct call *c, enum body_rule rule)
 	return true;
 }
 
-static void dispatch(struct call *c, char subject[static ADMIN_TARGET_MAX + 1])
+static void dispatch(struct call *c, char target[static ADMIN_TARGET_MAX + 1],
+		     char subject[static ADMIN_TARGET_MAX + 1])
 {
-	char target[ADMIN_TARGET_MAX + 1];
 	size_t target_len = strlen(c->request->target);
 	const struct route *route;
 	char *query;
@@ -465,9 +466,14 @@ void api_handle(void *control, const struct admin_request *request,
 		.reply = reply,
 		.now_ms = (int64_t)clock_wall_ms(),
 	};
+	char target[ADMIN_TARGET_MAX + 1];
 	char subject[ADMIN_TARGET_MAX + 1];
 
-	dispatch(&c, subject);
+	subject[0] = '\0';
+	dispatch(&c, target, subject);
 	if (request->method != HTTP_GET && request->method != HTTP_HEAD)
 		log_change(&c);
+	/* A whole key may have been given for its id. */
+	OPENSSL_cleanse(target, sizeof(target));
+	OPENSSL_cleanse(subject, sizeof(subject));
 }
