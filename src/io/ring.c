@@ -142,6 +142,12 @@ static void *pages(size_t bytes)
 		return NULL;
 	/* Requests hold keys: not into a core dump. */
 	(void)madvise(p, bytes, MADV_DONTDUMP);
+	/* Taken now, not one by one while requests wait: the kernel uses the
+	 * buffers in turn, so each would be a page fault once. */
+	if (madvise(p, bytes, MADV_POPULATE_WRITE) < 0) {
+		munmap(p, bytes);
+		return NULL;
+	}
 	return p;
 }
 
