@@ -392,7 +392,8 @@ Test(worker, drain_leaves_no_connection_behind)
 	uint8_t frame[NATIVE_REQUEST_BYTES], in[NATIVE_REPLY_BYTES];
 
 	for (int round = 0; round < 20; round++) {
-		int fds[CONNECTIONS], answered = 0;
+		int fds[CONNECTIONS];
+		uint64_t answered = 0;
 
 		setup(4);
 		for (int i = 0; i < CONNECTIONS; i++) {
