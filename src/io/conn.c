@@ -250,6 +250,7 @@ static void send_first(struct conns *cs, uint32_t idx, bool wait)
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 		c->flags |= CONN_SILENT;
 		cs->silent[cs->silent_count++] = idx;
+		cs->silent_mark = ring_mark(cs->ring);
 	}
 }
 
@@ -293,14 +294,17 @@ void conn_sent(struct conns *cs, uint32_t idx, int res)
  * Why silence means success: a send with MSG_DONTWAIT is over when the kernel
  * has taken its entry; one that is short or fails posts its completion then
  * and there; and whoever calls has taken all completions. So it has to be
- * known that the entry was taken. A failed one may have been listed, answered
- * and listed again: it is confirmed once, since that ends CONN_SILENT.
+ * known that the entry was taken: that of the last one, whatever has been
+ * queued behind it since. (Waiting for those too would hold a reply back until
+ * something else happens to wake us.) A failed one may have been listed,
+ * answered and listed again: it is confirmed once, since that ends CONN_SILENT.
  */
 void conns_confirm(struct conns *cs)
 {
 	uint32_t i;
 
-	if (unlikely(!ring_submitted(cs->ring)))
+	if (cs->silent_count == 0 ||
+	    unlikely(!ring_taken(cs->ring, cs->silent_mark)))
 		return;
 	for (i = 0; i < cs->silent_count; i++) {
 		struct conn *c = conn_at(cs, cs->silent[i]);

@@ -76,7 +76,8 @@ struct conns {
 	uint32_t listed_count;
 	uint32_t *silent; /* sends that say nothing, to be confirmed */
 	uint32_t silent_count;
-	uint32_t *closed; /* slots that the last conns_settle() freed */
+	uint32_t silent_mark; /* ring_mark() of the last of them */
+	uint32_t *closed;     /* slots that the last conns_settle() freed */
 	uint32_t closed_count;
 };
 

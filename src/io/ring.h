@@ -76,11 +76,20 @@ struct io_uring_sqe *ring_sqe(struct ring *r);
  * is full: ring_next() until it says false has seen everything. */
 void ring_wait(struct ring *r, unsigned timeout_ms);
 
-/* Whether the kernel has taken all that ring_sqe() gave out. Normally so after
- * ring_wait(), but not when the kernel had no memory or was interrupted. */
-static inline bool ring_submitted(const struct ring *r)
+/* Stands for all that ring_sqe() has given out so far. */
+static inline uint32_t ring_mark(const struct ring *r)
 {
-	return io_uring_sq_ready(&r->uring) == 0;
+	return r->uring.sq.sqe_tail;
+}
+
+/* Whether the kernel has taken everything up to `mark`. Normally so after the
+ * next ring_wait(), but not when the kernel had no memory or was interrupted.
+ */
+static inline bool ring_taken(const struct ring *r, uint32_t mark)
+{
+	uint32_t taken = ring_mark(r) - io_uring_sq_ready(&r->uring);
+
+	return (int32_t)(taken - mark) >= 0;
 }
 
 /* The next completion, copied out, or false when there is none. */

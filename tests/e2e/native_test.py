@@ -135,6 +135,18 @@ class Frames(Case):
             self.assertEqual({self.n.get().request_id for _ in range(3)},
                              {0, 1, 2})
 
+    def test_new_connections_hold_no_reply_back(self):
+        for _ in range(100):
+            self.n.check(self.key, flags=PEEK)
+            begin = time.monotonic()
+            fresh = [self.d.native() for _ in range(5)]
+            self.n.send(frame(self.key, flags=PEEK))
+            fresh += [self.d.native() for _ in range(5)]
+            self.n.get()
+            self.assertLess(time.monotonic() - begin, 4)
+            for c in fresh:
+                c.close()
+
     def test_half_closed_peer_gets_its_answers(self):
         self.n.send(b''.join(frame(self.key, i, flags=PEEK)
                              for i in range(1000)))

@@ -235,6 +235,34 @@ Test(conn, send_that_was_never_submitted_is_not_taken_for_done)
 	teardown();
 }
 
+/* Something else that was queued meanwhile, a new connection for instance, has
+ * nothing to do with it: the next reply must not wait. */
+Test(conn, send_that_was_submitted_is_done_whatever_is_queued_behind_it)
+{
+	uint64_t wrote = 0, read_to = 0;
+	int peer, other_peer;
+	uint32_t idx;
+
+	setup();
+	idx = open_pair(&peer);
+	turn();
+	cr_assert(reply(idx, 64, &wrote));
+	conns_settle(&conns);
+	ring_wait(&ring, 0);
+	open_pair(&other_peer); /* queues its receive */
+	gather();
+	cr_expect_eq(conn_at(&conns, idx)->queued, 0);
+	cr_expect_not(conn_at(&conns, idx)->flags & CONN_SENDING);
+	cr_assert(reply(idx, 64, &wrote));
+	conns_settle(&conns);
+	ring_wait(&ring, 0);
+	take(peer, &read_to);
+	cr_expect_eq(read_to, wrote);
+	close(peer);
+	close(other_peer);
+	teardown();
+}
+
 Test(conn, short_send_goes_on_where_it_stopped)
 {
 	const int small = 4096;
