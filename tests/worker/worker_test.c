@@ -392,15 +392,17 @@ Test(worker, drain_leaves_no_connection_behind)
 	uint8_t frame[NATIVE_REQUEST_BYTES], in[NATIVE_REPLY_BYTES];
 
 	for (int round = 0; round < 20; round++) {
+		uint64_t answered = 0, late = 0;
 		int fds[CONNECTIONS];
-		uint64_t answered = 0;
 
 		setup(4);
 		for (int i = 0; i < CONNECTIONS; i++) {
 			fds[i] = dial(PROTOCOL_NATIVE);
 			fill_frame(frame, (uint64_t)i, "sk_nobody");
-			/* One that is refused may be closed already. */
-			(void)!send(fds[i], frame, sizeof(frame), MSG_NOSIGNAL);
+			/* One may be closed or told to stop already. */
+			if (send(fds[i], frame, sizeof(frame), MSG_NOSIGNAL) <
+			    0)
+				late++;
 			if (i == round * 3)
 				workers_drain(workers);
 		}
@@ -416,7 +418,8 @@ Test(worker, drain_leaves_no_connection_behind)
 				answered++;
 			close(fds[i]);
 		}
-		cr_expect_eq(answered, SUM(connections_accepted));
+		cr_expect_leq(answered, SUM(connections_accepted));
+		cr_expect_geq(answered + late, SUM(connections_accepted));
 		cr_expect_eq(answered, SUM(verdicts[REASON_INVALID_KEY]));
 		workers = workers_free(workers);
 		keytable_deinit(&table);
