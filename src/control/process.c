@@ -28,7 +28,9 @@ int process_harden(char *err, size_t err_len)
 		return fs_fail(-errno, err, err_len,
 			       "cannot turn core dumps off: %s",
 			       strerror(errno));
+	/* A peer that went away, a file-size limit: errors, not the end. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	umask(077);
 	return 0;
 }

@@ -13,8 +13,8 @@
 #include <stdint.h>
 
 /* Keys pass through our memory: no core dumps, no ptrace by equals; files are
- * private unless a mode says otherwise. A peer that went away is an error of
- * its write, not a signal. */
+ * private unless a mode says otherwise. A peer that went away, and a file that
+ * may not grow (RLIMIT_FSIZE), are errors of the write, not signals. */
 int process_harden(char *err, size_t err_len);
 
 /* Room for `descriptors` open files, and for as much locked memory (rings) as

@@ -2,6 +2,7 @@
 """A disk that fails: nothing is acknowledged that is not durable, checks go
 on, and everything works again once the disk does."""
 
+import resource
 import unittest
 
 import harness
@@ -106,3 +107,22 @@ class BadDisk(unittest.TestCase):
         self.fail_now()
         self.d.start()
         self.assertEqual(self.d.usage(self.org['id']), used)
+
+
+class FileSizeLimit(unittest.TestCase):
+    def test_is_an_error_of_the_write_not_the_end(self):
+        d = Daemon('snapshot_interval: 0s\n')
+        self.addCleanup(d.close)
+        d.start()
+        key = d.key(d.org('o', '100/1h')['id'])['key']
+        before = resource.prlimit(d.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(d.pid, resource.RLIMIT_FSIZE, (0, before[1]))
+        answers = [d.admin_raw('POST', '/v1/orgs', {'name': 'p'}),
+                   d.admin_raw('POST', '/v1/snapshot')]
+        with d.native() as n:
+            self.assertEqual(n.check(key).reason, ALLOW)
+        resource.prlimit(d.pid, resource.RLIMIT_FSIZE, before)
+        for r in answers:
+            self.assertIn(r.status, (500, 503, 507), r.body)
+        d.org('p')
+        d.admin('POST', '/v1/snapshot')
