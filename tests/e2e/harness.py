@@ -151,6 +151,8 @@ class Http(Stream):
         if not match:
             raise AssertionError(f'not a status line: {head[0]!r}')
         status = int(match[1])
+        if status == 100:
+            return self.get(method)
         headers = []
         for line in head[1:]:
             name, colon, value = line.partition(':')
