@@ -83,20 +83,28 @@ static void arm_recv(struct conns *cs, uint32_t idx)
 	c->flags &= ~(unsigned)CONN_REARM;
 }
 
-/* Success says nothing and failure changes nothing: for shutdown, close and
- * cancel, whose effects arrive by other completions. */
+/* Success says nothing and failure changes nothing: for close and cancel, whose
+ * effects arrive by other completions. */
 static void quiet(struct io_uring_sqe *sqe)
 {
 	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 	sqe->user_data = ring_tag(OP_QUIET, 0, 0);
 }
 
-static void shut(struct conns *cs, struct conn *c, int how)
+/*
+ * The kernel always hands a shutdown to a thread of its own, which looks the
+ * descriptor up when its turn comes. Closed before that, the number may be
+ * another file's by then, and that one would be shut: so the slot is kept until
+ * the completion.
+ */
+static void shut(struct conns *cs, uint32_t idx, int how)
 {
+	struct conn *c = conn_at(cs, idx);
 	struct io_uring_sqe *sqe = ring_sqe(cs->ring);
 
 	io_uring_prep_shutdown(sqe, c->fd, how);
-	quiet(sqe);
+	sqe->user_data = ring_tag(OP_SHUT, c->gen, idx);
+	c->shuts++;
 }
 
 uint32_t conn_open(struct conns *cs, int fd, uint32_t kind)
@@ -369,11 +377,21 @@ void conn_abort(struct conns *cs, uint32_t idx)
 	list(cs, idx);
 }
 
+void conn_shut(struct conns *cs, uint32_t idx)
+{
+	struct conn *c = conn_at(cs, idx);
+
+	c->shuts--;
+	/* Only to be released; it is no progress that keeps anybody alive. */
+	if (c->flags & CONN_ABORT)
+		list(cs, idx);
+}
+
 void conn_drain(struct conns *cs, uint32_t idx)
 {
 	/* What is in the socket already is still received, then end of file:
 	 * the same path as a peer that has finished. */
-	shut(cs, conn_at(cs, idx), SHUT_RD);
+	shut(cs, idx, SHUT_RD);
 }
 
 static void release(struct conns *cs, uint32_t idx)
@@ -402,10 +420,12 @@ static void settle_abort(struct conns *cs, uint32_t idx)
 		/* The kernel still holds something: make it let go; its
 		 * completions bring us back here. */
 		if ((c->flags & CONN_CUT) == 0)
-			shut(cs, c, SHUT_RDWR);
+			shut(cs, idx, SHUT_RDWR);
 		c->flags |= CONN_CUT | CONN_SHUT;
 		return;
 	}
+	if (c->shuts > 0)
+		return;
 	release(cs, idx);
 }
 
@@ -435,7 +455,7 @@ static void settle_open(struct conns *cs, uint32_t idx)
 			/* The peer reads our answers up to end of file; we go
 			 * on reading, and dropping, until it closes: a close
 			 * over unread bytes would reset the connection. */
-			shut(cs, c, SHUT_WR);
+			shut(cs, idx, SHUT_WR);
 			c->flags |= CONN_SHUT;
 			c->active_s = cs->now_s;
 		}

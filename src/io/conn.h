@@ -52,6 +52,7 @@ struct conn {
 	uint32_t kind;        /* < CONN_KINDS; the worker's */
 	uint32_t first, last; /* queue of chunks with replies */
 	uint32_t inflight;    /* bytes of `first` that are with the kernel */
+	uint32_t shuts;       /* shutdowns that are with the kernel */
 	uint32_t active_s;    /* seconds, of the last progress or CONN_SHUT */
 	uint64_t queued;      /* bytes in the queue */
 	uint32_t next_free;
@@ -128,6 +129,7 @@ static inline bool conn_reads(const struct conn *c)
 /* Completions. conn_received(): >0 bytes of a request, 0 nothing to read. */
 int conn_received(struct conns *cs, uint32_t idx, int res, uint32_t cqe_flags);
 void conn_sent(struct conns *cs, uint32_t idx, int res);
+void conn_shut(struct conns *cs, uint32_t idx);
 
 /* Once a sweep, after all completions have been taken: sends that posted
  * nothing have succeeded. */

@@ -35,6 +35,7 @@ enum ring_op {
 	OP_ACCEPT = 1, /* multishot; idx = listener */
 	OP_RECV,       /* multishot; idx = connection */
 	OP_SEND,       /* idx = connection */
+	OP_SHUT,       /* idx = connection */
 	OP_WAKE,       /* read of the worker's own eventfd */
 	OP_QUIET,      /* success posts nothing, failure needs no answer */
 };

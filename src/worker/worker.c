@@ -81,6 +81,10 @@ static void gather(struct worker *w)
 				conn_sent(&w->conns, TAG_IDX(cqe.user_data),
 					  cqe.res);
 			break;
+		case OP_SHUT:
+			if (conn_of(&w->conns, cqe.user_data) != NULL)
+				conn_shut(&w->conns, TAG_IDX(cqe.user_data));
+			break;
 		case OP_ACCEPT:
 			worker_accepted(w, &cqe);
 			break;

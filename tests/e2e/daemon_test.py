@@ -306,6 +306,15 @@ class HttpSocket(Case):
                 self.assertEqual(c.get().status, 400)
                 self.assertTrue(c.is_closed())
 
+    def test_connections_that_stile_ends_take_no_other_with_them(self):
+        broken = b'GET / HTTP/1.1\r\nX: \x01\r\n\r\n'
+        good = b'GET /livez HTTP/1.1\r\nHost: a\r\n\r\n'
+        for _ in range(3000):
+            for request, status in ((broken, 400), (good, 200)):
+                with self.d.http() as c:
+                    c.send(request)
+                    self.assertEqual(c.get().status, status)
+
     def test_close_and_old_versions(self):
         for request, status in (
                 ('GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n', 200),

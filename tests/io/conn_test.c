@@ -28,7 +28,7 @@ static struct conns conns;
 static struct counters counters;
 static uint64_t got_bytes[CONNS];
 static uint8_t got_last[CONNS];
-static unsigned send_completions;
+static unsigned send_completions, shut_completions;
 static unsigned fds_before;
 
 static unsigned count_fds(void)
@@ -71,6 +71,11 @@ static void gather(void)
 			cr_assert_not_null(c);
 			conn_sent(&conns, idx, cqe.res);
 			send_completions++;
+		}
+		if (TAG_OP(cqe.user_data) == OP_SHUT) {
+			cr_assert_not_null(c);
+			conn_shut(&conns, idx);
+			shut_completions++;
 		}
 		if (TAG_OP(cqe.user_data) != OP_RECV)
 			continue;
@@ -469,6 +474,33 @@ Test(conn, abort_waits_for_the_kernel_before_the_slot_is_free)
 	cr_expect_eq(conns.open, 1); /* the send is still out */
 	turn_until(conns.open == 0);
 	close(peer);
+	teardown();
+}
+
+/* The number is looked up when the shutdown runs: closed before, it may be
+ * another file's. */
+Test(conn, descriptor_is_closed_only_after_its_shutdowns)
+{
+	uint64_t wrote = 0;
+	uint32_t idx;
+	int peer;
+
+	setup();
+	for (unsigned i = 0; i < 300; i++) {
+		idx = open_pair(&peer);
+		conn_drain(&conns, idx);
+		if (i % 3 == 0) {
+			conn_abort(&conns, idx);
+		} else if (i % 3 == 1) {
+			cr_assert(reply(idx, 100, &wrote));
+			conn_finish(&conns, idx);
+		}
+		close(peer);
+		/* gather() finds the connection of each completion. */
+		turn_until(conns.open == 0);
+	}
+	turn();
+	cr_expect_geq(shut_completions, 300);
 	teardown();
 }
 
