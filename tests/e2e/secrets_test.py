@@ -140,11 +140,14 @@ class Plaintext(Case):
                 c.send(b'\x01\x02 ' + two[0].encode() + b'\r\n\r\n')
                 c.is_closed()
             d.admin_raw('GET', f'/v1/keys/{two[0]}')
+            d.admin_raw('POST', f'/v1/keys/{two[0]}/revoke')
+            d.admin_raw('POST', f'/v1/orgs/{two[1]}/suspend')
+            d.admin_raw('POST', f'/nowhere/{two[1]}')
             d.admin_raw('POST', '/v1/orgs', {'name': two[0], 'limit': 'x'})
         d.admin('POST', '/v1/snapshot')
         backup = d.top / 'backup.db'
         d.admin('POST', '/v1/backup', {'path': str(backup)})
-        wait_until(lambda: d.metric('connections') <= 4,
+        wait_until(lambda: d.metric('connections') <= 2,
                    'closed connections are gone')
 
         control = 0
