@@ -100,8 +100,9 @@ static void gather(struct worker *w)
 
 /* ---- settle ---- */
 
-/* The order of the control thread. Worker 0 stops sharing first, the others
- * follow: none ends while a connection is on its way to it. */
+/* The order of the control thread. Worker 0 takes who has connected and stops
+ * sharing, then the others follow: none ends while a connection is on its way
+ * to it. */
 static uint32_t worker_order(const struct worker *w)
 {
 	const struct workers *t = w->team;
@@ -109,7 +110,7 @@ static uint32_t worker_order(const struct worker *w)
 	 * us after it was stored. */
 	uint32_t order = atomic_load_explicit(&t->order, memory_order_relaxed);
 
-	/* PAIRS: worker_end_accepting(), release: the mailbox is complete. */
+	/* PAIRS: worker_end_sharing(), release: the mailbox is complete. */
 	if (w->idx != 0 && order != ORDER_SERVE &&
 	    !atomic_load_explicit(&t->shared_out, memory_order_acquire))
 		return w->obeyed;
@@ -120,10 +121,10 @@ static void obey(struct worker *w, uint32_t order)
 {
 	uint32_t i;
 
-	if (w->idx != 0)
+	if (w->idx == 0)
+		worker_cancel_accepts(w);
+	else
 		worker_take_over(w);
-	else if (w->obeyed == ORDER_SERVE)
-		worker_end_accepting(w);
 	w->obeyed = order;
 	for (i = 0; i < w->conns.count; i++) {
 		if ((conn_at(&w->conns, i)->flags & CONN_OPEN) == 0)
@@ -144,6 +145,11 @@ static void settle_conns(struct worker *w)
 		worker_forget(w, w->conns.closed[i]);
 }
 
+static bool accepts(const struct worker *w)
+{
+	return w->accepting[PROTOCOL_NATIVE] || w->accepting[PROTOCOL_HTTP];
+}
+
 static void arm_accepts(struct worker *w)
 {
 	uint32_t i;
@@ -160,6 +166,10 @@ static void settle(struct worker *w)
 
 	if (order != w->obeyed)
 		obey(w, order);
+	if (w->idx == 0 && order != ORDER_SERVE && !accepts(w) && !w->alone) {
+		w->alone = true;
+		worker_end_sharing(w);
+	}
 	settle_conns(w);
 	if (w->conns.now_s < w->reap_s)
 		return;
@@ -201,8 +211,7 @@ static void sweep(struct worker *w)
 
 static bool has_work(const struct worker *w)
 {
-	return w->obeyed == ORDER_SERVE || w->conns.open > 0 ||
-	       w->accepting[PROTOCOL_NATIVE] || w->accepting[PROTOCOL_HTTP];
+	return w->obeyed == ORDER_SERVE || w->conns.open > 0 || accepts(w);
 }
 
 void worker_serve(struct worker *w)

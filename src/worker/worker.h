@@ -62,8 +62,9 @@ struct workers_shared {
 int workers_start(struct workers **ret_workers, struct workers_shared *shared,
 		  char *err, size_t err_len);
 
-/* Stop accepting, answer what was read and what lies in the sockets, close.
- * Returns at once. */
+/* Nobody can connect any more; answer what was read and what lies in the
+ * sockets, also of those who wait to be accepted, and close. Returns at once.
+ */
 void workers_drain(struct workers *ws);
 
 /* After workers_drain(): waits until all have ended; after `timeout_ms`

@@ -12,9 +12,15 @@
 void worker_arm_accept(struct worker *w, enum protocol p)
 {
 	struct io_uring_sqe *sqe = ring_sqe(&w->ring);
+	int fd = w->options->listeners[p].fd;
 
-	io_uring_prep_multishot_accept(sqe, w->options->listeners[p].fd, NULL,
-				       NULL, SOCK_CLOEXEC);
+	/* A multishot accept is not told that its socket has been shut; a
+	 * single one that begins afterwards is. */
+	if (w->obeyed == ORDER_SERVE)
+		io_uring_prep_multishot_accept(sqe, fd, NULL, NULL,
+					       SOCK_CLOEXEC);
+	else
+		io_uring_prep_accept(sqe, fd, NULL, NULL, SOCK_CLOEXEC);
 	sqe->user_data = ring_tag(OP_ACCEPT, 0, p);
 	w->accepting[p] = true;
 }
@@ -76,7 +82,8 @@ static void share(struct worker *w, int fd, enum protocol p)
 	struct worker *best = w;
 	uint32_t i;
 
-	for (i = 0; i < t->count; i++)
+	/* The others, while they serve. */
+	for (i = 0; w->obeyed == ORDER_SERVE && i < t->count; i++)
 		if (worker_load(t->workers[i]) < worker_load(best))
 			best = t->workers[i];
 	/* It may be closed over there before it is counted here; but nobody
@@ -92,9 +99,8 @@ static void share(struct worker *w, int fd, enum protocol p)
 	adopt(w, fd, p);
 }
 
-void worker_end_accepting(struct worker *w)
+void worker_cancel_accepts(struct worker *w)
 {
-	struct workers *t = w->team;
 	uint32_t i;
 
 	for (i = 0; i < PROTOCOLS; i++) {
@@ -107,6 +113,13 @@ void worker_end_accepting(struct worker *w)
 		sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 		sqe->user_data = ring_tag(OP_QUIET, 0, 0);
 	}
+}
+
+void worker_end_sharing(struct worker *w)
+{
+	struct workers *t = w->team;
+	uint32_t i;
+
 	/* PAIRS: worker_order(), acquire.
 	 * What was put into the mailboxes stands before it: who sees this and
 	 * then empties its own has all that was ever handed to it. */
@@ -132,18 +145,21 @@ void worker_accepted(struct worker *w, const struct io_uring_cqe *cqe)
 {
 	enum protocol p = (enum protocol)TAG_IDX(cqe->user_data);
 
-	/* Out of descriptors, or cancelled: settle() arms it again in a while,
-	 * not at once. */
+	/* Out of descriptors: settle() arms it again in a while, not at once.
+	 * Draining: first cancelled, then one by one until the shut socket has
+	 * no more (-EINVAL). */
 	if ((cqe->flags & IORING_CQE_F_MORE) == 0)
 		w->accepting[p] = false;
 	if (cqe->res < 0) {
-		if (cqe->res != -ECANCELED)
+		if (w->obeyed == ORDER_SERVE)
 			counter_add(&w->counters.accepts_failed, 1);
+		else if (w->obeyed == ORDER_DRAIN && cqe->res == -ECANCELED)
+			worker_arm_accept(w, p);
 		return;
 	}
-	if (!w->accepting[p] && w->obeyed == ORDER_SERVE)
+	if (!w->accepting[p])
 		worker_arm_accept(w, p);
-	if (full(w, p) || w->obeyed != ORDER_SERVE)
+	if (full(w, p))
 		refuse(w, cqe->res, p);
 	else
 		share(w, cqe->res, p);

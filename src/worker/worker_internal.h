@@ -51,6 +51,7 @@ struct worker {
 	struct handoff handoff; /* connections from worker 0 */
 	uint32_t obeyed;        /* enum worker_order */
 	bool accepting[PROTOCOLS];
+	bool alone;            /* worker 0 has ended sharing */
 	uint32_t reap_s;       /* when to look for idle connections again */
 	uint64_t now, wall_ms; /* of this sweep */
 	uint64_t batch;        /* number of the batch at hand */
@@ -89,8 +90,11 @@ void worker_arm_accept(struct worker *w, enum protocol p);
 void worker_accepted(struct worker *w, const struct io_uring_cqe *cqe);
 /* Connections that worker 0 has handed over. */
 void worker_take_over(struct worker *w);
-/* Worker 0: accepts no more, and tells the others that nothing more comes. */
-void worker_end_accepting(struct worker *w);
+/* Worker 0, draining: who has connected is still taken, then `accepting` ends.
+ * Cutting: it ends. */
+void worker_cancel_accepts(struct worker *w);
+/* Then: tells the others that nothing more comes. */
+void worker_end_sharing(struct worker *w);
 
 /* ---- worker_requests.c ---- */
 

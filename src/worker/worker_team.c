@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -182,6 +183,12 @@ static void set_order(struct workers *t, enum worker_order order)
 
 void workers_drain(struct workers *t)
 {
+	uint32_t i;
+
+	/* Nobody connects any more; who has waits to be accepted. */
+	for (i = 0; i < PROTOCOLS; i++)
+		if (t->shared->options.listeners[i].fd >= 0)
+			shutdown(t->shared->options.listeners[i].fd, SHUT_RD);
 	set_order(t, ORDER_DRAIN);
 }
 
