@@ -138,6 +138,17 @@ static void identify(struct gate *g, const struct check *checks,
 	}
 }
 
+/* Stage 4: the organizations have arrived; fetch what they remember. */
+static void fetch_windows(const struct gate *g, unsigned count)
+{
+	const struct arena *a = g->arena;
+	unsigned i;
+
+	for (i = 0; i < count; i++)
+		if (g->slots[i] != 0)
+			window_prefetch(a, &a->orgs[a->keys[g->slots[i]].org]);
+}
+
 static inline void touch(struct key *key, uint64_t wall_ms)
 {
 	uint32_t minute = (uint32_t)(wall_ms / MS_PER_MINUTE);
@@ -150,7 +161,7 @@ static inline void touch(struct key *key, uint64_t wall_ms)
 				      memory_order_relaxed);
 }
 
-/* Stage 4: may it pass. */
+/* Stage 5: may it pass. */
 static void judge(struct gate *g, const struct check *c, struct verdict *v,
 		  uint32_t slot, uint64_t now, uint64_t wall_ms)
 {
@@ -194,6 +205,7 @@ void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
 	hash_keys(g, checks, verdicts, count, level);
 	probe_table(g, checks, count, level);
 	identify(g, checks, verdicts, count, level, wall_ms);
+	fetch_windows(g, count);
 	for (i = 0; i < count; i++) {
 		if (g->slots[i] != 0)
 			judge(g, &checks[i], &verdicts[i], g->slots[i],

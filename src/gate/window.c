@@ -24,7 +24,8 @@ struct view {
 	uint32_t in_window;
 };
 
-static inline word_t *entry_in(struct arena *a, uint64_t ring, uint64_t idx)
+static inline word_t *entry_in(const struct arena *a, uint64_t ring,
+			       uint64_t idx)
 {
 	uint64_t mask = (UINT64_C(1) << RING_LOG2(ring)) - 1;
 
@@ -155,6 +156,16 @@ static bool view_answer(const struct view *v, uint32_t cost,
 				   v, last_to_leave(v, v->in_window + cost -
 							       limit))));
 	return out->allowed;
+}
+
+void window_prefetch(const struct arena *a, const struct org *org)
+{
+	uint64_t ring = claim_load(&org->ring);
+	uint64_t head = claim_load(&org->head);
+
+	/* The newest entry; most often the place at `head` is in its line. */
+	__builtin_prefetch(entry_in(a, ring, head - 1), 1);
+	__builtin_prefetch(entry_in(a, ring, claim_load(&org->tail)));
 }
 
 void window_peek(struct arena *a, struct org *org, uint32_t cost, uint64_t now,

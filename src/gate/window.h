@@ -50,6 +50,14 @@ struct window_answer {
 void window_take(struct claim *c, struct org *org, word_t *key_used,
 		 uint32_t cost, uint64_t now, struct window_answer *ret_answer);
 
+/*
+ * Fetches the ring entries that a decision will read first and the place that
+ * it will write, so that the misses of a batch overlap. Reads both lines of
+ * the organization: have them fetched before. A hint: whatever it reads, torn
+ * or old, does no harm.
+ */
+void window_prefetch(const struct arena *a, const struct org *org);
+
 /* The same answer, counting nothing. cost 0 is allowed here. */
 void window_peek(struct arena *a, struct org *org, uint32_t cost, uint64_t now,
 		 struct counters *counters, struct window_answer *ret_answer);
