@@ -19,7 +19,9 @@ struct view {
 	uint64_t head, tail, used, rule;
 	uint64_t ring, ring_prev, ring_switch;
 	uint64_t now;          /* max(now, newest stamp) */
+	uint64_t newest;       /* stamp of the newest entry */
 	uint64_t first;        /* oldest entry that is in the window */
+	uint64_t first_stamp;  /* its stamp; no meaning when there is none */
 	uint64_t before_first; /* its total */
 	uint32_t in_window;
 };
@@ -123,13 +125,16 @@ static void view_read(struct view *v, struct arena *a, struct org *org,
 	 * gate changed, but until then they must not lead us astray. */
 	if (v->tail < v->head &&
 	    v->head - v->tail <= UINT64_C(1) << RING_LOG2(v->ring)) {
-		uint64_t newest = ENTRY_STAMP(entry(v, v->head - 1));
-
-		if (newest > now)
-			v->now = newest;
+		v->newest = ENTRY_STAMP(entry(v, v->head - 1));
+		if (v->newest > now)
+			v->now = v->newest;
 		v->first = first_live(v, v->tail);
-		if (v->first < v->head)
-			v->before_first = entry(v, v->first) & LIMIT_MASK;
+		if (v->first < v->head) {
+			uint64_t e = entry(v, v->first);
+
+			v->first_stamp = ENTRY_STAMP(e);
+			v->before_first = e & LIMIT_MASK;
+		}
 	}
 	v->in_window = (uint32_t)UNITS(v->used, v->before_first);
 }
@@ -144,9 +149,8 @@ static bool view_answer(const struct view *v, uint32_t cost,
 	out->limit = limit;
 	out->window = view_window(v);
 	out->in_window = v->in_window;
-	out->reset =
-		live ? leaves_in(v, ENTRY_STAMP(entry(v, v->head - 1))) : 0;
-	out->retry = live ? leaves_in(v, ENTRY_STAMP(entry(v, v->first))) : 0;
+	out->reset = live ? leaves_in(v, v->newest) : 0;
+	out->retry = live ? leaves_in(v, v->first_stamp) : 0;
 	out->allowed = cost <= limit && v->in_window <= limit - cost;
 	if (!out->allowed && cost > limit)
 		out->retry = 0;
