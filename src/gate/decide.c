@@ -122,7 +122,9 @@ static void identify(struct gate *g, const struct check *checks,
 
 		if (g->slots[i] == 0)
 			continue;
-		slot = keytable_find(level, a->keys, checks[i].hash);
+		slot = g->slots[i];
+		if (unlikely(!keytable_match(&a->keys[slot], checks[i].hash)))
+			slot = keytable_find(level, a->keys, checks[i].hash);
 		key = &a->keys[slot];
 		if (slot == 0 || !key_valid(key, wall_ms)) {
 			g->slots[i] = 0;

@@ -214,18 +214,6 @@ bool keytable_remove(struct keytable *t, const uint8_t hash[static 32],
 	return false;
 }
 
-/* The part of the hash that the key's line holds; constant time. */
-static inline bool key_hash_equal(const struct key *key,
-				  const uint8_t hash[static 32])
-{
-	uint64_t a[3], b[3];
-
-	static_assert(sizeof(a) == sizeof(key->hash), "24 bytes");
-	memcpy(a, key->hash, sizeof(a));
-	memcpy(b, hash + KEY_HASH_SKIP, sizeof(b));
-	return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])) == 0;
-}
-
 /* `keys` NULL: the first entry with the tag will do. */
 static inline uint32_t scan(const struct keytable_level *l,
 			    const struct key *keys,
@@ -250,7 +238,7 @@ static inline uint32_t scan(const struct keytable_level *l,
 				return slot;
 			/* Equal tags are almost always the key itself; the
 			 * comparison takes the same time either way. */
-			if (key_hash_equal(&keys[slot], hash))
+			if (keytable_match(&keys[slot], hash))
 				return slot;
 		}
 		if (likely(!full))

@@ -84,12 +84,26 @@ static inline void keytable_prefetch(const struct keytable_level *l,
 }
 
 /* The slot of the first entry with this tag: where the key is, in all but one
- * of 2^37 cases; 0 = surely unknown. Only for prefetching its line. */
+ * of 2^37 cases; 0 = surely unknown. keytable_match() tells once its line has
+ * arrived. */
 uint32_t keytable_probe(const struct keytable_level *l,
 			const uint8_t hash[static 32]);
 
-/* The slot of the key, or 0. Compares all that is stored of the hash, in
- * constant time. */
+/* Compares all that the key's line holds of the hash, in constant time; the
+ * tag has been compared already. */
+static inline bool keytable_match(const struct key *key,
+				  const uint8_t hash[static 32])
+{
+	uint64_t a[3], b[3];
+
+	static_assert(sizeof(a) == sizeof(key->hash), "24 bytes");
+	memcpy(a, key->hash, sizeof(a));
+	memcpy(b, hash + KEY_HASH_SKIP, sizeof(b));
+	return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])) == 0;
+}
+
+/* The slot of the key, or 0: for those that keytable_match() says are not
+ * where keytable_probe() has found their tag. */
 uint32_t keytable_find(const struct keytable_level *l, const struct key *keys,
 		       const uint8_t hash[static 32]);
 
