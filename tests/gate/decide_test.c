@@ -429,3 +429,32 @@ Test(decide, removed_key_is_unknown)
 	cr_assert_eq(ask(s, KEY_GOOD, 1, T0).reason, REASON_INVALID_KEY);
 	close_scene(s);
 }
+
+/* The probe finds the entry of whoever came first; the line tells. */
+Test(decide, keys_with_equal_tags_are_told_apart)
+{
+	struct scene *s = open_scene(5);
+	struct check c = {.credential = CREDENTIAL_HASH, .cost = 1};
+	const struct key *first = &s->f.arena->keys[KEY_GOOD];
+	struct key *second = make_key(s, 6, ORG_GOOD);
+	struct verdict v;
+	uint8_t hash[32];
+
+	sha256(s->text[KEY_GOOD], strlen(s->text[KEY_GOOD]), hash);
+	memcpy(c.hash, hash, sizeof(hash));
+	v = decide(s, &c, T0);
+	cr_assert_eq(v.reason, REASON_ALLOW);
+	cr_assert(id_equal(v.key, first->id));
+
+	hash[31] ^= 1;
+	memcpy(c.hash, hash, sizeof(hash));
+	v = decide(s, &c, T0);
+	cr_assert_eq(v.reason, REASON_INVALID_KEY, "the tag alone says yes");
+
+	memcpy(second->hash, hash + KEY_HASH_SKIP, sizeof(second->hash));
+	cr_assert_eq(keytable_insert(&s->table, hash, 6), 0);
+	v = decide(s, &c, T0);
+	cr_assert_eq(v.reason, REASON_ALLOW);
+	cr_assert(id_equal(v.key, second->id));
+	close_scene(s);
+}
