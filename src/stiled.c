@@ -15,6 +15,7 @@
 #include "gate/keytable.h"
 #include "io/ring.h"
 #include "state/arena.h"
+#include "state/arena_mark.h"
 #include "state/records.h"
 #include "state/registry.h"
 #include "state/snapshotter.h"
@@ -171,6 +172,7 @@ static int open_records(struct daemon *d)
 static int open_arena(struct daemon *d)
 {
 	unsigned recovered;
+	bool stale = false;
 	int r = arena_path(d->arena_file, sizeof(d->arena_file),
 			   d->config.runtime_dir, d->state_dir);
 
@@ -183,9 +185,16 @@ static int open_arena(struct daemon *d)
 	r = arena_open(&d->arena, d->arena_file, &d->control.arena_fresh,
 		       &recovered, d->err, sizeof(d->err));
 	if (r == 0)
-		log_event(LOG_LEVEL_INFO, "arena", "carried_on=%d recovered=%u",
-			  !d->control.arena_fresh, recovered);
-	return r;
+		r = arena_mark(&d->arena, d->state_dir, &d->control.arena_fresh,
+			       &stale, d->err, sizeof(d->err));
+	if (r < 0)
+		return r;
+	if (stale)
+		tell(LOG_LEVEL_WARN, "arena_discarded",
+		     "another one has counted for this directory since");
+	log_event(LOG_LEVEL_INFO, "arena", "carried_on=%d recovered=%u",
+		  !d->control.arena_fresh, recovered);
+	return 0;
 }
 
 static int open_registry(struct daemon *d)

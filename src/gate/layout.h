@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x31414e4552415453) /* "STARENA1" */
-#define ARENA_LAYOUT 1u
+#define ARENA_LAYOUT 2u
 
 #define ARENA_ORGS_MAX (UINT32_C(1) << 20)
 #define ARENA_PROJECTS_MAX (UINT32_C(1) << 20)
@@ -148,6 +148,7 @@ struct arena_header {
 	uint32_t layout;
 	uint32_t ready; /* 1 once the file is initialized */
 	uint8_t boot_id[16];
+	uint8_t id[16]; /* state/arena_mark */
 	half_t org_slots;
 	half_t project_slots;
 	half_t key_slots;

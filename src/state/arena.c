@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -161,6 +162,7 @@ static int initialize(struct arena_file *f, const char *path, char *err,
 	h->magic = ARENA_MAGIC;
 	h->layout = ARENA_LAYOUT;
 	memcpy(h->boot_id, f->boot_id, 16);
+	memcpy(h->id, f->id, 16);
 	return 0;
 }
 
@@ -186,6 +188,8 @@ int arena_open(struct arena_file *f, const char *path, bool *ret_fresh,
 	if (r < 0)
 		return fail(err, err_len, -r, "/proc/sys/kernel/random/boot_id",
 			    "cannot read");
+	if (getrandom(f->id, sizeof(f->id), 0) != sizeof(f->id))
+		return fail(err, err_len, errno, path, "no random numbers");
 	f->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (f->fd < 0)
 		return fail(err, err_len, errno, path, "cannot open the arena");
@@ -210,6 +214,8 @@ int arena_open(struct arena_file *f, const char *path, bool *ret_fresh,
 		if (r < 0)
 			goto out_unmap;
 		*ret_fresh = !usable(f);
+		if (!*ret_fresh)
+			memcpy(f->id, f->arena.header->id, sizeof(f->id));
 	}
 	if (*ret_fresh)
 		r = initialize(f, path, err, err_len);

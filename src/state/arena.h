@@ -31,6 +31,7 @@ struct arena_file {
 	struct arena arena;
 	int fd; /* -1: private memory */
 	uint8_t boot_id[16];
+	uint8_t id[16]; /* for the header when it is written anew */
 	uint64_t reserved[REGION_COUNT]; /* bytes with pages behind them */
 };
 

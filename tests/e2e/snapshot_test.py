@@ -85,6 +85,22 @@ class Survival(unittest.TestCase):
         self.assertEqual(self.used(), (30, [30, 0, 0]))
         self.assertEqual(self.left(), 20)
 
+    def test_arena_that_was_left_behind_is_not_carried_on_with(self):
+        self.spend(7)
+        self.d.kill9()
+        here = self.d.env['RUNTIME_DIRECTORY']
+        there = self.d.runtime / 'there'
+        there.mkdir()
+        self.d.env['RUNTIME_DIRECTORY'] = str(there)
+        self.d.start()
+        self.spend(20, 1)
+        self.d.stop()
+        self.d.env['RUNTIME_DIRECTORY'] = here
+        self.d.start()
+        self.assertTrue(self.fresh())
+        self.assertEqual(self.used(), (20, [0, 20, 0]))
+        self.assertIn('arena_discarded', self.d.log())
+
     def test_restored_window_still_slides(self):
         org = self.d.org('short', '10/2s')
         key = self.d.key(org['id'])['key']
