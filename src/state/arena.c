@@ -269,8 +269,9 @@ int arena_reserve(struct arena_file *f, enum arena_region region,
 	bytes = (bytes + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP;
 	if (bytes <= have)
 		return 0;
-	if (f->fd >= 0 &&
-	    fallocate(f->fd, 0, (off_t)(regions[region].at + have),
+	if (f->fd < 0)
+		return 0; /* private pages come as they are touched */
+	if (fallocate(f->fd, 0, (off_t)(regions[region].at + have),
 		      (off_t)(bytes - have)) < 0)
 		return -errno;
 	/* The page table's entries at once: a fault for each page would cost
