@@ -194,17 +194,6 @@ bool call_find_key(struct call *c, const char *text, struct key_record *ret_key)
 	return false;
 }
 
-static int nibble(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* Percent-decodes in place. False: malformed, or a zero byte. */
 static bool decode(char *text)
 {
@@ -218,8 +207,9 @@ static bool decode(char *text)
 			*out++ = *text;
 			continue;
 		}
-		high = nibble(text[1]);
-		low = high < 0 ? -1 : nibble(text[2]);
+		high = OPENSSL_hexchar2int((unsigned char)text[1]);
+		low = high < 0 ? -1
+			       : OPENSSL_hexchar2int((unsigned char)text[2]);
 		if (low < 0 || high * 16 + low == 0)
 			return false;
 		*out++ = (char)(high * 16 + low);

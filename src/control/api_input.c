@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -141,17 +142,6 @@ static bool read_duration(const char *name, const json_t *value, void *out,
 	return false;
 }
 
-static int nibble(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 static bool read_hash(const char *name, const json_t *value, void *out,
 		      char *problem)
 {
@@ -160,8 +150,8 @@ static bool read_hash(const char *name, const json_t *value, void *out,
 	bool ok = text && strlen(text) == 64;
 
 	for (size_t i = 0; ok && i < 32; i++) {
-		int high = nibble(text[2 * i]);
-		int low = nibble(text[2 * i + 1]);
+		int high = OPENSSL_hexchar2int((unsigned char)text[2 * i]);
+		int low = OPENSSL_hexchar2int((unsigned char)text[2 * i + 1]);
 
 		ok = high >= 0 && low >= 0;
 		if (ok)
