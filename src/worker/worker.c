@@ -214,16 +214,20 @@ static bool has_work(const struct worker *w)
 	return w->obeyed == ORDER_SERVE || w->conns.open > 0 || accepts(w);
 }
 
+void worker_round(struct worker *w)
+{
+	ring_wait(&w->ring, REAP_EVERY_S * 1000);
+	epoch_enter(&w->reader);
+	sweep(w);
+	epoch_leave(&w->reader);
+}
+
 void worker_serve(struct worker *w)
 {
 	arm_wake(w);
 	arm_accepts(w);
-	while (has_work(w)) {
-		ring_wait(&w->ring, REAP_EVERY_S * 1000);
-		epoch_enter(&w->reader);
-		sweep(w);
-		epoch_leave(&w->reader);
-	}
+	while (has_work(w))
+		worker_round(w);
 	/* Submits what the last sweep has queued: closes. */
 	ring_wait(&w->ring, 0);
 }

@@ -6,7 +6,7 @@
  * worker/worker_internal - what the files of this folder share: a worker, the
  * team, and who calls whom.
  *
- *	worker_team.c      start, drain, join
+ *	worker_team.c      start, drain, join; the memory of a worker
  *	worker.c           the loop, stage by stage
  *	worker_accept.c    a new connection, and to whom it goes
  *	worker_requests.c  received bytes -> checks, verdicts -> replies
@@ -83,6 +83,17 @@ struct workers {
 
 /* The whole life of a worker whose memory is there. */
 void worker_serve(struct worker *w);
+/* One turn of it: wait, then a sweep over what has arrived. */
+void worker_round(struct worker *w);
+
+/* ---- worker_team.c ---- */
+
+/* What any thread can set up; NULL: no memory, or no descriptor. */
+struct worker *worker_new(struct workers *t, uint32_t idx);
+/* The rest, by the thread that will serve: ring, buffers, connections. */
+int worker_setup(struct worker *w, char *err, size_t err_len);
+void worker_teardown(struct worker *w);
+void worker_free(struct worker *w);
 
 /* ---- worker_accept.c ---- */
 

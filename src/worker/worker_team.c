@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static int worker_setup(struct worker *w, char *err, size_t err_len)
+int worker_setup(struct worker *w, char *err, size_t err_len)
 {
 	const struct workers_options *o = w->options;
 	int r = ring_setup(&w->ring, o->recv_buffers, &w->counters, err,
@@ -36,7 +36,13 @@ static int worker_setup(struct worker *w, char *err, size_t err_len)
 	return 0;
 }
 
-static void worker_free(struct worker *w)
+void worker_teardown(struct worker *w)
+{
+	ring_teardown(&w->ring);
+	conns_deinit(&w->conns);
+}
+
+void worker_free(struct worker *w)
 {
 	if (w == NULL)
 		return;
@@ -83,13 +89,12 @@ static void *worker_main(void *arg)
 	pthread_mutex_unlock(&t->mutex);
 
 	worker_serve(w);
-	ring_teardown(&w->ring);
-	conns_deinit(&w->conns);
+	worker_teardown(w);
 	report(t, &t->ended, 0, "");
 	return NULL;
 }
 
-static struct worker *worker_new(struct workers *t, uint32_t idx)
+struct worker *worker_new(struct workers *t, uint32_t idx)
 {
 	struct worker *w =
 		aligned_alloc(LINE_BYTES, (sizeof(*w) + LINE_BYTES - 1) /
