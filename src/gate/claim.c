@@ -55,11 +55,6 @@ static inline word_t *word_at(struct arena *a, uint64_t off)
 	return (word_t *)(void *)(a->base + off);
 }
 
-static inline uint64_t offset_of(const struct arena *a, const word_t *w)
-{
-	return (uint64_t)((uintptr_t)w - (uintptr_t)a->base);
-}
-
 static inline void swing(word_t *w, uint64_t from, uint64_t to)
 {
 	/* PAIRS: claim_load(), acquire. Publishes nothing but the word itself
@@ -85,29 +80,6 @@ void claim_init(struct claim *c, struct arena *a, uint32_t owner,
 				      memory_order_relaxed);
 }
 
-void claim_begin(struct claim *c)
-{
-	/* PAIRS: copy_decision(), second load of seq. The stores of the fields
-	 * below are releases, so a helper that saw one of them sees this
-	 * zero (or something newer) too; relaxed is enough here. */
-	atomic_store_explicit(&c->descriptor->seq, 0, memory_order_relaxed);
-	c->count = 0;
-}
-
-void claim_add(struct claim *c, word_t *w, uint64_t from, uint64_t to)
-{
-	struct claim_word *d = &c->descriptor->words[c->count];
-
-	check(c->count < CLAIM_WORDS_MAX);
-	c->count++;
-	/* PAIRS: copy_decision(), acquire. Orders the zero in seq before these:
-	 * a helper with a half-new copy finds out. */
-	atomic_store_explicit(&d->off, offset_of(c->arena, w),
-			      memory_order_release);
-	atomic_store_explicit(&d->from, from, memory_order_release);
-	atomic_store_explicit(&d->to, to, memory_order_release);
-}
-
 bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
 {
 	struct descriptor *d = c->descriptor;
@@ -118,7 +90,7 @@ bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
 
 	check_hot((version & 1) == 0);
 	/* PAIRS: copy_decision(), acquire; the reason is claim_add()'s. */
-	atomic_store_explicit(&d->gate_off, offset_of(c->arena, gate),
+	atomic_store_explicit(&d->gate_off, claim_offset(c->arena, gate),
 			      memory_order_release);
 	atomic_store_explicit(&d->gate_next, version + 2, memory_order_release);
 	atomic_store_explicit(&d->count, c->count, memory_order_release);

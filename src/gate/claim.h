@@ -20,6 +20,7 @@
  * Sources    weak descriptors: Arbel-Raviv and Brown, DISC 2017; lock-free
  *            locks by helping: Ben-David, Blelloch, Wei, PPoPP 2022.
  */
+#include "base/check.h"
 #include "gate/layout.h"
 
 #include <stdbool.h>
@@ -64,9 +65,35 @@ static inline uint64_t claim_load(const word_t *w)
 	return atomic_load_explicit(w, memory_order_acquire);
 }
 
+static inline uint64_t claim_offset(const struct arena *a, const word_t *w)
+{
+	return (uint64_t)((uintptr_t)w - (uintptr_t)a->base);
+}
+
 /* begin, add each word at most once, commit. */
-void claim_begin(struct claim *c);
-void claim_add(struct claim *c, word_t *w, uint64_t from, uint64_t to);
+static inline void claim_begin(struct claim *c)
+{
+	/* PAIRS: copy_decision(), second load of seq. The stores of the fields
+	 * below are releases, so a helper that saw one of them sees this
+	 * zero (or something newer) too; relaxed is enough here. */
+	atomic_store_explicit(&c->descriptor->seq, 0, memory_order_relaxed);
+	c->count = 0;
+}
+
+static inline void claim_add(struct claim *c, word_t *w, uint64_t from,
+			     uint64_t to)
+{
+	struct claim_word *d = &c->descriptor->words[c->count];
+
+	check(c->count < CLAIM_WORDS_MAX);
+	c->count++;
+	/* PAIRS: copy_decision(), acquire. Orders the zero in seq before these:
+	 * a helper with a half-new copy finds out. */
+	atomic_store_explicit(&d->off, claim_offset(c->arena, w),
+			      memory_order_release);
+	atomic_store_explicit(&d->from, from, memory_order_release);
+	atomic_store_explicit(&d->to, to, memory_order_release);
+}
 
 /* The decision. `version` is what claim_settle() returned. False: somebody
  * else got through first, nothing was changed; settle and compute again. */

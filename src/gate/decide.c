@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/sha256.h"
-#include "gate/window.h"
 
 #define MS_PER_MINUTE 60000u
 
@@ -17,6 +16,7 @@ void gate_init(struct gate *g, struct arena *a, struct keytable *t,
 	g->table = t;
 	g->counters = counters;
 	g->prefix = *prefix;
+	memset(&g->groups, 0, sizeof(g->groups));
 	claim_init(&g->claim, a, owner, counters);
 }
 
@@ -140,15 +140,48 @@ static void identify(struct gate *g, const struct check *checks,
 	}
 }
 
-/* Stage 4: the organizations have arrived; fetch what they remember. */
-static void fetch_windows(const struct gate *g, unsigned count)
+#define GROUP_END UINT16_MAX
+
+/*
+ * Puts check `i` into the group of its organization; true when it is the first
+ * there. `latest` is a hint: what another organization or an earlier batch
+ * has left there is not the last of a group of this organization. Two
+ * organizations at one place of it may have several groups each in a batch:
+ * earlier checks are in earlier groups all the same.
+ */
+static inline bool join(struct gate_groups *s, unsigned i, uint32_t org)
+{
+	uint16_t *latest = &s->latest[org % GATE_LATEST];
+	unsigned before = *latest;
+
+	*latest = (uint16_t)i;
+	s->org[i] = org;
+	s->next[i] = GROUP_END;
+	if (before < i && s->org[before] == org &&
+	    s->next[before] == GROUP_END) {
+		s->next[before] = (uint16_t)i;
+		return false;
+	}
+	s->first[s->count++] = (uint16_t)i;
+	return true;
+}
+
+/* Stage 4: the organizations have arrived; fetch what they remember, and find
+ * out which checks belong together. */
+static void group(struct gate *g, unsigned count)
 {
 	const struct arena *a = g->arena;
 	unsigned i;
 
-	for (i = 0; i < count; i++)
-		if (g->slots[i] != 0)
-			window_prefetch(a, &a->orgs[a->keys[g->slots[i]].org]);
+	g->groups.count = 0;
+	for (i = 0; i < count; i++) {
+		uint32_t org = g->slots[i] != 0 ? a->keys[g->slots[i]].org : 0;
+
+		if (org == 0)
+			g->groups.org[i] = 0;
+		else if (join(&g->groups, i, org))
+			window_prefetch(a, &a->orgs[org]);
+	}
 }
 
 static inline void touch(struct key *key, uint64_t wall_ms)
@@ -163,38 +196,83 @@ static inline void touch(struct key *key, uint64_t wall_ms)
 				      memory_order_relaxed);
 }
 
-/* Stage 5: may it pass. */
-static void judge(struct gate *g, const struct check *c, struct verdict *v,
-		  uint32_t slot, uint64_t now, uint64_t wall_ms)
+static inline void answer(const struct check *c, struct verdict *v,
+			  const struct window_answer *w)
 {
-	struct arena *a = g->arena;
-	struct key *key = &a->keys[slot];
-	struct org *org = &a->orgs[key->org];
+	answer_window(v, w);
+	if (!w->allowed)
+		v->reason = c->cost > w->limit ? REASON_COST_ABOVE_LIMIT
+					       : REASON_RATE_LIMITED;
+}
+
+/* Decides the checks that have been put into the run. */
+static void take_run(struct gate *g, const struct check *checks,
+		     struct verdict *verdicts, struct org *org, uint64_t now)
+{
+	unsigned i;
+
+	window_take(&g->claim, org, g->asks, g->run_count, now);
+	for (i = 0; i < g->run_count; i++)
+		answer(&checks[g->run[i]], &verdicts[g->run[i]],
+		       &g->asks[i].answer);
+	g->run_count = 0;
+}
+
+/* What counts nothing: the organization is suspended, or a mere question. */
+static void peek(struct gate *g, const struct check *c, struct verdict *v,
+		 struct org *org, uint64_t now, bool suspended)
+{
 	struct window_answer w;
 
-	v->org = org->id;
-	if (key->project != 0)
-		v->project = a->projects[key->project].id;
-
-	/* PAIRS: as key_valid(). */
-	if (atomic_load_explicit(&org->state, memory_order_relaxed) !=
-	    SLOT_ACTIVE) {
-		window_peek(a, org, 0, now, g->counters, &w);
-		v->reason = REASON_SUSPENDED;
-		answer_window(v, &w);
-		v->retry_ms = 0; /* waiting does not help */
+	window_peek(g->arena, org, suspended ? 0 : c->cost, now, g->counters,
+		    &w);
+	if (!suspended) {
+		answer(c, v, &w);
 		return;
 	}
-	if (c->flags & CHECK_PEEK) {
-		window_peek(a, org, c->cost, now, g->counters, &w);
-	} else {
-		window_take(&g->claim, org, &key->used, c->cost, now, &w);
+	v->reason = REASON_SUSPENDED;
+	answer_window(v, &w);
+	v->retry_ms = 0; /* waiting does not help */
+}
+
+/* Stage 5: may they pass, the checks of one group. */
+static void judge(struct gate *g, const struct check *checks,
+		  struct verdict *verdicts, unsigned first, uint64_t now,
+		  uint64_t wall_ms)
+{
+	struct arena *a = g->arena;
+	struct org *org = &a->orgs[g->groups.org[first]];
+	/* PAIRS: as key_valid(). */
+	bool suspended =
+		atomic_load_explicit(&org->state, memory_order_relaxed) !=
+		SLOT_ACTIVE;
+	unsigned i;
+
+	g->run_count = 0;
+	for (i = first; i != GROUP_END; i = g->groups.next[i]) {
+		const struct check *c = &checks[i];
+		struct verdict *v = &verdicts[i];
+		struct key *key = &a->keys[g->slots[i]];
+		bool counts = !suspended && (c->flags & CHECK_PEEK) == 0;
+
+		v->org = org->id;
+		if (key->project != 0)
+			v->project = a->projects[key->project].id;
+		if (g->run_count == WINDOW_ASKS_MAX ||
+		    (!counts && g->run_count))
+			take_run(g, checks, verdicts, org, now);
+		if (!counts) {
+			peek(g, c, v, org, now, suspended);
+			continue;
+		}
+		g->run[g->run_count] = (uint16_t)i;
+		g->asks[g->run_count].key_used = &key->used;
+		g->asks[g->run_count].cost = c->cost;
+		g->run_count++;
 		touch(key, wall_ms);
 	}
-	answer_window(v, &w);
-	if (!w.allowed)
-		v->reason = c->cost > w.limit ? REASON_COST_ABOVE_LIMIT
-					      : REASON_RATE_LIMITED;
+	if (g->run_count > 0)
+		take_run(g, checks, verdicts, org, now);
 }
 
 void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
@@ -207,11 +285,10 @@ void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
 	hash_keys(g, checks, verdicts, count, level);
 	probe_table(g, checks, count, level);
 	identify(g, checks, verdicts, count, level, wall_ms);
-	fetch_windows(g, count);
-	for (i = 0; i < count; i++) {
-		if (g->slots[i] != 0)
-			judge(g, &checks[i], &verdicts[i], g->slots[i],
-			      now_ticks, wall_ms);
+	group(g, count);
+	for (i = 0; i < g->groups.count; i++)
+		judge(g, checks, verdicts, g->groups.first[i], now_ticks,
+		      wall_ms);
+	for (i = 0; i < count; i++)
 		counter_add(&g->counters->verdicts[verdicts[i].reason], 1);
-	}
 }

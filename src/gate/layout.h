@@ -51,12 +51,13 @@ enum slot_state {
  * the ring words change under claim too, since a decision reads them.
  *
  * Invariants: gate, head, tail and used only grow. Entries [tail, head) of
- * the ring are the admissions that may still be in the window.
+ * the ring are the admissions that may still be in the window; those that one
+ * claim made share an entry.
  */
 struct org {
 	/* line 0: written by every allowed check */
 	word_t gate; /* even: version << 1; odd: name of a descriptor */
-	word_t head; /* admissions so far: index of the next ring entry */
+	word_t head; /* ring entries so far: index of the next one */
 	word_t tail; /* index of the oldest entry that may be in the window */
 	word_t used; /* units allowed, ever */
 	uint64_t line0_spare[4];

@@ -23,7 +23,9 @@ struct view {
 	uint64_t first;        /* oldest entry that is in the window */
 	uint64_t first_stamp;  /* its stamp; no meaning when there is none */
 	uint64_t before_first; /* its total */
-	uint32_t in_window;
+	uint32_t in_entries;   /* units in the window that entries stand for */
+	uint32_t in_window;    /* and with what the claim at hand admits */
+	bool live;             /* there are any */
 };
 
 static inline word_t *entry_in(const struct arena *a, uint64_t ring,
@@ -136,30 +138,48 @@ static void view_read(struct view *v, struct arena *a, struct org *org,
 			v->before_first = e & LIMIT_MASK;
 		}
 	}
-	v->in_window = (uint32_t)UNITS(v->used, v->before_first);
+	v->in_entries = (uint32_t)UNITS(v->used, v->before_first);
+	v->in_window = v->in_entries;
+	v->live = v->first < v->head;
 }
 
-/* Fills the answer for a check that finds `v`; true when it may pass. */
-static bool view_answer(const struct view *v, uint32_t cost,
-			struct window_answer *out)
+/* The next check finds these units in the window, as of now. */
+static inline void view_admit(struct view *v, uint32_t cost)
+{
+	v->in_window += cost;
+	v->newest = v->now;
+	if (!v->live)
+		v->first_stamp = v->now;
+	v->live = true;
+}
+
+/* Ticks until `need` units have left, which are in the window. */
+static uint64_t left_in(const struct view *v, uint32_t need)
+{
+	if (need > v->in_entries)
+		return leaves_in(v, v->now);
+	return leaves_in(v, ENTRY_STAMP(entry(v, last_to_leave(v, need))));
+}
+
+/* Fills the answer for a check that finds `v`, and if `count` is set, admits
+ * it when it may pass. */
+static inline void view_answer(struct view *v, uint32_t cost, bool count,
+			       struct window_answer *out)
 {
 	uint32_t limit = view_limit(v);
-	bool live = v->first < v->head;
 
+	out->allowed = cost <= limit && v->in_window <= limit - cost;
+	if (out->allowed && count)
+		view_admit(v, cost);
 	out->limit = limit;
 	out->window = view_window(v);
 	out->in_window = v->in_window;
-	out->reset = live ? leaves_in(v, v->newest) : 0;
-	out->retry = live ? leaves_in(v, v->first_stamp) : 0;
-	out->allowed = cost <= limit && v->in_window <= limit - cost;
+	out->reset = v->live ? leaves_in(v, v->newest) : 0;
+	out->retry = v->live ? leaves_in(v, v->first_stamp) : 0;
 	if (!out->allowed && cost > limit)
 		out->retry = 0;
-	else if (!out->allowed && live)
-		out->retry = leaves_in(
-			v, ENTRY_STAMP(entry(
-				   v, last_to_leave(v, v->in_window + cost -
-							       limit))));
-	return out->allowed;
+	else if (!out->allowed && v->live)
+		out->retry = left_in(v, v->in_window + cost - limit);
 }
 
 void window_prefetch(const struct arena *a, const struct org *org)
@@ -179,46 +199,92 @@ void window_peek(struct arena *a, struct org *org, uint32_t cost, uint64_t now,
 
 	do {
 		view_read(&v, a, org, now, counters);
-		view_answer(&v, cost, ret_answer);
+		view_answer(&v, cost, false, ret_answer);
 	} while (!claim_unchanged(&org->gate, v.version));
 }
 
-void window_take(struct claim *c, struct org *org, word_t *key_used,
-		 uint32_t cost, uint64_t now, struct window_answer *ret_answer)
+static inline bool charges(const struct window_ask *ask, const word_t *key_used)
 {
-	struct view v;
+	return ask->answer.allowed && ask->key_used == key_used;
+}
 
+/* A word stands in a claim once: what several checks add to the total of
+ * their key is added by the first of them. */
+static inline void add_keys(struct claim *c, const struct window_ask *asks,
+			    unsigned count)
+{
+	unsigned i, j;
+
+	for (i = 0; i < count; i++) {
+		word_t *used = asks[i].key_used;
+		uint64_t old, units = 0;
+
+		if (used == NULL || !asks[i].answer.allowed)
+			continue;
+		for (j = 0; j < i && !charges(&asks[j], used); j++) {
+		}
+		if (j < i)
+			continue;
+		for (; j < count; j++)
+			units += charges(&asks[j], used) ? asks[j].cost : 0;
+		old = claim_load(used);
+		claim_add(c, used, old, old + units);
+	}
+}
+
+/* Puts everything that was admitted into one claim. It shares an instant, so
+ * one entry stands for all of it. */
+static inline bool view_commit(const struct view *v, struct claim *c,
+			       struct org *org, const struct window_ask *asks,
+			       unsigned count)
+{
+	word_t *slot = entry_at(v, v->head);
+
+	claim_begin(c);
+	claim_add(c, slot, claim_load(slot), ENTRY(v->now, v->used));
+	claim_add(c, &org->head, v->head, v->head + 1);
+	if (v->first != v->tail)
+		claim_add(c, &org->tail, v->tail, v->first);
+	claim_add(c, &org->used, v->used,
+		  v->used + (v->in_window - v->in_entries));
+	add_keys(c, asks, count);
+	return claim_commit(c, &org->gate, v->version);
+}
+static_assert(WINDOW_ASKS_MAX + 4 == CLAIM_WORDS_MAX, "a word for each key");
+
+static __attribute__((always_inline)) inline void
+take(struct claim *c, struct org *org, struct window_ask *asks, unsigned count,
+     uint64_t now)
+{
 	for (;;) {
-		word_t *slot;
+		struct view v;
+		unsigned i;
 
 		view_read(&v, c->arena, org, now, c->counters);
-		if (!view_answer(&v, cost, ret_answer)) {
-			/* Nothing was decided since: the denial is true. */
+		for (i = 0; i < count; i++)
+			view_answer(&v, asks[i].cost, true, &asks[i].answer);
+		if (v.in_window == v.in_entries) {
+			/* Nothing was decided since: the denials are true. */
 			if (claim_unchanged(&org->gate, v.version))
 				return;
 			continue;
 		}
-		claim_begin(c);
-		slot = entry_at(&v, v.head);
-		claim_add(c, slot, claim_load(slot), ENTRY(v.now, v.used));
-		claim_add(c, &org->head, v.head, v.head + 1);
-		if (v.first != v.tail)
-			claim_add(c, &org->tail, v.tail, v.first);
-		claim_add(c, &org->used, v.used, v.used + cost);
-		if (key_used != NULL) {
-			uint64_t used = claim_load(key_used);
-
-			claim_add(c, key_used, used, used + cost);
-		}
-		if (claim_commit(c, &org->gate, v.version))
-			break;
+		if (view_commit(&v, c, org, asks, count))
+			return;
 		if (c->counters != NULL)
 			counter_add(&c->counters->retries, 1);
 	}
-	ret_answer->in_window += cost;
-	ret_answer->reset = leaves_in(&v, v.now);
-	if (v.first == v.head)
-		ret_answer->retry = ret_answer->reset;
+}
+
+void window_take(struct claim *c, struct org *org, struct window_ask *asks,
+		 unsigned count, uint64_t now)
+{
+	check(count <= WINDOW_ASKS_MAX);
+	/* Most often it is one, and then the compiler leaves the loops out. */
+	if (likely(count == 1))
+		take(c, org, asks, 1, now);
+	else
+		take(c, org, asks, count, now);
 }
 
 unsigned window_ring_log2(uint32_t limit)

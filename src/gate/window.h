@@ -7,10 +7,10 @@
  *
  * Does       a log of admissions in a ring: each entry holds when (46 bits of
  *            ticks) and how many units had been allowed before it (modulo
- *            2^18). Units in the window = allowed so far - allowed before
- *            the first entry that is younger than the window.
- * Threads    window_take(), window_peek(), window_save(): any, at any time.
- *            The others: the control thread, see each.
+ *            2^18). Checks that are admitted by one claim share an entry. Units
+ * in the window = allowed so far - allowed before the first entry that is
+ * younger than the window. Threads    window_take(), window_peek(),
+ * window_save(): any, at any time. The others: the control thread, see each.
  * Progress   lock-free (gate/claim.h).
  * Exactness  no window of the rule's length ever holds more units than the
  *            limit. A unit comes back when a whole window and one tick have
@@ -41,14 +41,39 @@ struct window_answer {
 			 * unit comes back, 0 = at rest */
 };
 
+/* So many checks can be decided as one step: each may be of another key, and
+ * beside their totals stand the organization's head, tail, total and entry. */
+#define WINDOW_ASKS_MAX (CLAIM_WORDS_MAX - 4)
+
+/* A check that wants to be counted. */
+struct window_ask {
+	word_t *key_used; /* may be NULL */
+	uint32_t cost;
+	struct window_answer answer;
+};
+
 /*
- * Asks for `cost` units and, when they are allowed, counts them for the
- * organization and for `key_used` in the same step. A denial writes nothing.
- * `key_used` may be NULL. `now` may be behind other threads' clocks: the
- * newest stamp counts if it is later.
+ * Asks for the units of `count` <= WINDOW_ASKS_MAX checks, in their order, and
+ * counts those that are allowed for the organization and for their keys, all
+ * in one step: they follow each other in the serial execution with nothing
+ * between. A denial writes nothing and holds nothing back: a later check that
+ * fits passes. `now` may be behind other threads' clocks: the newest stamp
+ * counts if it is later.
  */
-void window_take(struct claim *c, struct org *org, word_t *key_used,
-		 uint32_t cost, uint64_t now, struct window_answer *ret_answer);
+void window_take(struct claim *c, struct org *org, struct window_ask *asks,
+		 unsigned count, uint64_t now);
+
+/* One check. */
+static inline void window_take_one(struct claim *c, struct org *org,
+				   word_t *key_used, uint32_t cost,
+				   uint64_t now,
+				   struct window_answer *ret_answer)
+{
+	struct window_ask ask = {.key_used = key_used, .cost = cost};
+
+	window_take(c, org, &ask, 1, now);
+	*ret_answer = ask.answer;
+}
 
 /*
  * Fetches the ring entries that a decision will read first and the place that

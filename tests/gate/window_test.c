@@ -24,7 +24,7 @@ static struct window_answer take(struct scene *s, uint32_t cost, uint64_t now)
 {
 	struct window_answer w;
 
-	window_take(&s->claim, s->org, NULL, cost, now, &w);
+	window_take_one(&s->claim, s->org, NULL, cost, now, &w);
 	return w;
 }
 
@@ -197,9 +197,9 @@ Test(window, key_and_organization_are_charged_together)
 	open_scene(&s, 10, MS);
 	a = fixture_key(&s.f, 1);
 	b = fixture_key(&s.f, 2);
-	window_take(&s.claim, s.org, &a->used, 4, T0, &w);
-	window_take(&s.claim, s.org, &b->used, 5, T0, &w);
-	window_take(&s.claim, s.org, &b->used, 5, T0, &w);
+	window_take_one(&s.claim, s.org, &a->used, 4, T0, &w);
+	window_take_one(&s.claim, s.org, &b->used, 5, T0, &w);
+	window_take_one(&s.claim, s.org, &b->used, 5, T0, &w);
 	cr_assert_not(w.allowed);
 	cr_assert_eq(fixture_get(&a->used), 4);
 	cr_assert_eq(fixture_get(&b->used), 5);

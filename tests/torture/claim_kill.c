@@ -103,16 +103,18 @@ static void steps_child(struct fixture *f, struct org *org, uint64_t ring)
 
 	claim_init(&c, f->arena, 0, NULL);
 	for (i = 0; i < 10; i++)
-		window_take(&c, org, &f->arena->keys[1].used, i % COST_MAX + 1,
-			    STEP_T0 + STEP_WINDOW / 2 + i, &w);
+		window_take_one(&c, org, &f->arena->keys[1].used,
+				i % COST_MAX + 1, STEP_T0 + STEP_WINDOW / 2 + i,
+				&w);
 	window_swap_ring(&c, org, ring);
 	for (i = 0; i < 9; i++)
-		window_take(&c, org, &f->arena->keys[1].used, i % COST_MAX + 1,
-			    STEP_T0 + STEP_WINDOW - 4 + i, &w);
+		window_take_one(&c, org, &f->arena->keys[1].used,
+				i % COST_MAX + 1, STEP_T0 + STEP_WINDOW - 4 + i,
+				&w);
 	window_change_rule(&c, org, window_rule(LIMIT / 2, STEP_WINDOW));
 	window_drain_ring(&c, org);
-	window_take(&c, org, &f->arena->keys[1].used, 1,
-		    STEP_T0 + STEP_WINDOW + 9, &w);
+	window_take_one(&c, org, &f->arena->keys[1].used, 1,
+			STEP_T0 + STEP_WINDOW + 9, &w);
 	atomic_store_explicit(stepped, 1, memory_order_relaxed);
 }
 
@@ -175,7 +177,7 @@ static bool steps(void)
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(stepped != MAP_FAILED);
 	claim_init(&c, f.arena, 0, NULL);
-	window_take(&c, org, &f.arena->keys[1].used, 1, STEP_T0, &w);
+	window_take_one(&c, org, &f.arena->keys[1].used, 1, STEP_T0, &w);
 
 	pid = fork();
 	check(pid >= 0);
@@ -254,9 +256,9 @@ static void work(struct torture_thread *t)
 
 		add(&k->pending, cost);
 		epoch_enter(&life.readers[t->idx]);
-		window_take(&c, &a->orgs[o + 1],
-			    &a->keys[key_slot(t->idx, o)].used, cost,
-			    clock_ticks(), &w);
+		window_take_one(&c, &a->orgs[o + 1],
+				&a->keys[key_slot(t->idx, o)].used, cost,
+				clock_ticks(), &w);
 		epoch_leave(&life.readers[t->idx]);
 		if (w.allowed) {
 			add(&k->units, cost);

@@ -51,7 +51,7 @@ static void work(struct torture_thread *t)
 							 memory_order_relaxed);
 
 		epoch_enter(&readers[t->idx]);
-		window_take(&claim, org, &key->used, cost, now, &w);
+		window_take_one(&claim, org, &key->used, cost, now, &w);
 		epoch_leave(&readers[t->idx]);
 		if (w.allowed)
 			units[t->idx] += cost;

@@ -5,10 +5,10 @@
  * whose rule changes and whose ring is swapped meanwhile, and another thread
  * saves images. The rings are far larger than the limit, so that all that was
  * ever admitted can be read from them afterwards, in order. Then every answer
- * is compared, field by field, with what a serial execution gives: each
- * admission at its own place, each denial at some place between its call and
- * its return. So no window held more than its limit, and nothing was denied
- * that fitted.
+ * is compared, field by field, with what a serial execution gives: the checks
+ * of one call one after the other, at the place of their entry when any was
+ * admitted, else at some place between call and return. So no window held
+ * more than its limit, and nothing was denied that fitted.
  *
  * Time is a counter that the workers themselves move on, and often read late.
  */
@@ -22,7 +22,9 @@
 #else
 #define ROUNDS 80u
 #endif
-#define OPS 30000u
+#define OPS 20000u
+#define RUN_MAX 4u
+#define KEYS 2u /* of each worker */
 #define LOG2 16u
 #define LOG_MAX ((1u << LOG2) - WORKERS)
 #define SWAPS_MAX 64u
@@ -31,11 +33,12 @@
 #define LIMIT_TOP 60u
 #define IMAGES_MAX 300u
 
+/* One call. Its answers share rule and place. */
 struct record {
 	uint64_t now;
 	uint64_t head_before, head_after;
-	struct window_answer answer;
-	uint32_t cost;
+	unsigned count;
+	struct window_ask asks[RUN_MAX];
 };
 
 struct image {
@@ -86,12 +89,34 @@ static uint64_t some_time(struct torture_thread *t, uint64_t last)
 					 memory_order_relaxed);
 }
 
+static word_t *key_used(unsigned worker, uint32_t key)
+{
+	return &fixture.arena->keys[1 + worker * KEYS + key].used;
+}
+
+/* The units that a call admits say whose it was, modulo WORKERS: only the first
+ * of its costs is no multiple of that, and as the smallest it is admitted
+ * whenever another one is. */
+static void fill(struct torture_thread *t, struct record *r)
+{
+	unsigned i;
+
+	r->count = 1;
+	if (rng_below(&t->rng, 2) == 0)
+		r->count += rng_below(&t->rng, RUN_MAX);
+	for (i = 0; i < r->count; i++)
+		r->asks[i] = (struct window_ask){
+			.key_used = key_used(t->idx, rng_below(&t->rng, KEYS)),
+			.cost = i == 0 ? t->idx + 1
+				       : WORKERS * (1 + rng_below(&t->rng, 3)),
+		};
+}
+
 static void work(struct torture_thread *t)
 {
-	struct key *key = &fixture.arena->keys[1 + t->idx];
-	uint32_t cost = t->idx + 1, n = 0;
 	uint64_t now = CLOCK_BIAS;
 	struct claim claim;
+	uint32_t n = 0;
 
 	claim_init(&claim, fixture.arena, t->idx, NULL);
 	while (n < OPS) {
@@ -99,14 +124,14 @@ static void work(struct torture_thread *t)
 
 		now = some_time(t, now);
 		r->now = now;
-		r->cost = cost;
+		fill(t, r);
 		epoch_enter(&readers[t->idx]);
 		r->head_before = claim_load(&org->head);
 		if (r->head_before >= LOG_MAX) {
 			epoch_leave(&readers[t->idx]);
 			break;
 		}
-		window_take(&claim, org, &key->used, cost, now, &r->answer);
+		window_take(&claim, org, r->asks, r->count, now);
 		r->head_after = claim_load(&org->head);
 		epoch_leave(&readers[t->idx]);
 		n++;
@@ -207,73 +232,113 @@ static void read_story(void)
 							   LINE_BYTES) +
 				i);
 		units = ((e & LIMIT_MASK) - total) & LIMIT_MASK;
-		check(i == 0 ? units == 0 : units >= 1 && units <= WORKERS);
+		check(i == 0 ? units == 0 : units >= 1 && units <= LIMIT_TOP);
 		total += units;
 		story.before[i] = total;
 		story.stamp[i] = e >> LIMIT_BITS;
 		check(i == 0 || story.stamp[i] >= story.stamp[i - 1]);
 	}
 	story.before[i] = fixture_get(&org->used);
-	check(i == 0 || story.before[i] - story.before[i - 1] - 1 < WORKERS);
+	check(i == 0 || story.before[i] - story.before[i - 1] - 1 < LIMIT_TOP);
 }
 
-/* What a check finds after `h` admissions: the answer if it is not counted. */
-static struct window_answer serial(const struct record *r, uint64_t h,
-				   uint64_t *ret_first, uint64_t *ret_now)
-{
-	struct window_answer w = r->answer; /* limit, window */
-	uint64_t now = r->now, first = story.tail[h], i;
+/* Where a call stands: after `h` entries. */
+struct place {
+	uint64_t h, first, now;
+	uint32_t admitted; /* units, by the call itself */
+};
 
-	if (h > 0 && story.stamp[h - 1] > now)
-		now = story.stamp[h - 1];
-	while (first < h && story.stamp[first] + w.window < now)
-		first++;
-	w.in_window = (uint32_t)(story.before[h] - story.before[first]);
-	w.allowed = w.in_window + r->cost <= w.limit;
-	w.reset = first < h ? story.stamp[h - 1] + w.window + 1 - now : 0;
-	w.retry = 0;
-	for (i = first; i < h && !w.allowed && r->cost <= w.limit; i++)
-		if (story.before[h] - story.before[i + 1] + r->cost <=
+static struct place place_of(const struct record *r, uint64_t h)
+{
+	struct place p = {.h = h, .first = story.tail[h], .now = r->now};
+	uint64_t window = r->asks[0].answer.window;
+
+	if (h > 0 && story.stamp[h - 1] > p.now)
+		p.now = story.stamp[h - 1];
+	while (p.first < h && story.stamp[p.first] + window < p.now)
+		p.first++;
+	return p;
+}
+
+/* What the next check of the call finds there. */
+static struct window_answer
+serial(struct place *p, const struct window_answer *rule, uint32_t cost)
+{
+	struct window_answer w = {.limit = rule->limit, .window = rule->window};
+	uint64_t whole = w.window + 1, h = p->h, i;
+
+	w.in_window = (uint32_t)(story.before[h] - story.before[p->first]) +
+		      p->admitted;
+	w.allowed = w.in_window + cost <= w.limit;
+	if (w.allowed) {
+		p->admitted += cost;
+		w.in_window += cost;
+	}
+	if (p->admitted > 0)
+		w.reset = w.retry = whole;
+	else if (p->first < h)
+		w.reset = story.stamp[h - 1] + whole - p->now;
+	if (p->first < h)
+		w.retry = story.stamp[p->first] + whole - p->now;
+	if (w.allowed)
+		return w;
+	/* Until enough has left; what the call admitted leaves last. */
+	w.retry = cost > w.limit ? 0 : whole;
+	for (i = p->first; i < h && cost <= w.limit; i++)
+		if (story.before[h] - story.before[i + 1] + p->admitted +
+			    cost <=
 		    w.limit) {
-			w.retry = story.stamp[i] + w.window + 1 - now;
+			w.retry = story.stamp[i] + whole - p->now;
 			break;
 		}
-	*ret_first = first;
-	*ret_now = now;
 	return w;
+}
+
+/* Whether all its answers are true at this place. */
+static bool stands_at(const struct record *r, uint64_t h, struct place *ret_end)
+{
+	struct place p = place_of(r, h);
+	unsigned i;
+
+	for (i = 0; i < r->count; i++) {
+		const struct window_answer *got = &r->asks[i].answer;
+		struct window_answer w =
+			serial(&p, &r->asks[0].answer, r->asks[i].cost);
+
+		if (w.allowed != got->allowed || w.limit != got->limit ||
+		    w.window != got->window || w.in_window != got->in_window ||
+		    w.reset != got->reset || w.retry != got->retry)
+			return false;
+	}
+	*ret_end = p;
+	return true;
 }
 
 static void check_allowed(const struct record *r, uint64_t h)
 {
-	struct window_answer w, got = r->answer;
-	uint64_t first, now;
+	struct window_answer rule = r->asks[0].answer;
+	struct place p;
 
 	check(r->head_before <= h && h < r->head_after);
-	w = serial(r, h, &first, &now);
-	check(w.allowed);
-	check(story.stamp[h] == now);
-	check(got.in_window == w.in_window + r->cost);
-	check(got.reset == w.window + 1);
-	check(got.retry ==
-	      (first < h ? story.stamp[first] : now) + w.window + 1 - now);
-	story.tail[h + 1] = first;
-	story.rule[h] = (uint32_t)(got.window - WINDOW_MIN);
-	check(got.limit == limits[story.rule[h]]);
+	check(stands_at(r, h, &p));
+	check(story.stamp[h] == p.now);
+	check(story.before[h + 1] - story.before[h] == p.admitted);
+	story.tail[h + 1] = p.first;
+	story.rule[h] = (uint32_t)(rule.window - WINDOW_MIN);
+	check(rule.limit == limits[story.rule[h]]);
 	check(h == 0 || story.rule[h] >= story.rule[h - 1]);
 }
 
 static void check_denied(const struct record *r)
 {
-	uint64_t h, first, now;
+	const struct window_answer *rule = &r->asks[0].answer;
+	struct place p;
+	uint64_t h;
 
-	check(r->answer.limit == limits[r->answer.window - WINDOW_MIN]);
-	for (h = r->head_before; h <= r->head_after; h++) {
-		struct window_answer w = serial(r, h, &first, &now);
-
-		if (!w.allowed && w.in_window == r->answer.in_window &&
-		    w.reset == r->answer.reset && w.retry == r->answer.retry)
+	check(rule->limit == limits[rule->window - WINDOW_MIN]);
+	for (h = r->head_before; h <= r->head_after; h++)
+		if (stands_at(r, h, &p))
 			return;
-	}
 	check(false && "denied as no serial execution would have");
 }
 
@@ -307,6 +372,23 @@ static void check_image(const struct image *i)
 	check(false && "an image that is not the window's");
 }
 
+static void check_keys(unsigned t)
+{
+	uint64_t units[KEYS] = {0};
+	uint32_t i, k;
+
+	for (i = 0; i < record_counts[t]; i++) {
+		const struct record *r = &records[t][i];
+
+		for (k = 0; k < r->count; k++)
+			if (r->asks[k].answer.allowed)
+				units[r->asks[k].key_used != key_used(t, 0)] +=
+					r->asks[k].cost;
+	}
+	for (k = 0; k < KEYS; k++)
+		check(fixture_get(key_used(t, k)) == units[k]);
+}
+
 static uint64_t examine(void)
 {
 	uint32_t at[WORKERS] = {0};
@@ -319,27 +401,23 @@ static uint64_t examine(void)
 	for (h = 0; h < story.count; h++) {
 		uint32_t n;
 
-		/* The cost says whose it is. */
-		t = (unsigned)(story.before[h + 1] - story.before[h]) - 1;
+		t = (unsigned)(story.before[h + 1] - story.before[h] - 1) %
+		    WORKERS;
 		n = at[t];
-		while (n < record_counts[t] && !records[t][n].answer.allowed)
+		while (n < record_counts[t] &&
+		       !records[t][n].asks[0].answer.allowed)
 			n++;
 		check(n < record_counts[t]);
 		check_allowed(&records[t][n], h);
 		at[t] = n + 1;
 	}
 	for (t = 0; t < WORKERS; t++) {
-		uint64_t units = 0;
-
 		for (i = 0; i < record_counts[t]; i++) {
-			units += records[t][i].answer.allowed
-					 ? records[t][i].cost
-					 : 0;
-			allowed += records[t][i].answer.allowed;
-			if (!records[t][i].answer.allowed)
+			allowed += records[t][i].asks[0].answer.allowed;
+			if (!records[t][i].asks[0].answer.allowed)
 				check_denied(&records[t][i]);
 		}
-		check(fixture_get(&fixture.arena->keys[1 + t].used) == units);
+		check_keys(t);
 	}
 	check(allowed == story.count);
 	for (i = 0; i < image_count; i++)
@@ -393,7 +471,7 @@ int main(void)
 		swapped += swap_count;
 		rules += rule_now;
 	}
-	printf("window_torture: %llu checks, %llu allowed, %llu rules, %u "
+	printf("window_torture: %llu calls, %llu admitted, %llu rules, %u "
 	       "rings, %llu images\n",
 	       (unsigned long long)asked, (unsigned long long)allowed,
 	       (unsigned long long)rules, swapped, (unsigned long long)saved);
