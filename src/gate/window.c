@@ -18,6 +18,8 @@ struct view {
 	uint64_t version;
 	uint64_t head, tail, used, rule;
 	uint64_t ring, ring_prev, ring_switch;
+	word_t *entries; /* of `ring`, and their number less one */
+	uint64_t mask;
 	uint64_t now;          /* max(now, newest stamp) */
 	uint64_t newest;       /* stamp of the newest entry */
 	uint64_t first;        /* oldest entry that is in the window */
@@ -28,20 +30,27 @@ struct view {
 	bool live;             /* there are any */
 };
 
+static inline word_t *ring_entries(const struct arena *a, uint64_t ring)
+{
+	return (word_t *)(void *)(a->rings + RING_PLACE(ring) * LINE_BYTES);
+}
+
+static inline uint64_t ring_mask(uint64_t ring)
+{
+	return (UINT64_C(1) << RING_LOG2(ring)) - 1;
+}
+
 static inline word_t *entry_in(const struct arena *a, uint64_t ring,
 			       uint64_t idx)
 {
-	uint64_t mask = (UINT64_C(1) << RING_LOG2(ring)) - 1;
-
-	return (word_t *)(void *)(a->rings + RING_PLACE(ring) * LINE_BYTES +
-				  (idx & mask) * sizeof(word_t));
+	return &ring_entries(a, ring)[idx & ring_mask(ring)];
 }
 
 static inline word_t *entry_at(const struct view *v, uint64_t idx)
 {
-	return entry_in(v->arena,
-			unlikely(idx < v->ring_switch) ? v->ring_prev : v->ring,
-			idx);
+	if (unlikely(idx < v->ring_switch))
+		return entry_in(v->arena, v->ring_prev, idx);
+	return &v->entries[idx & v->mask];
 }
 
 static inline uint64_t entry(const struct view *v, uint64_t idx)
@@ -120,13 +129,14 @@ static void view_read(struct view *v, struct arena *a, struct org *org,
 	v->ring = claim_load(&org->ring);
 	v->ring_prev = claim_load(&org->ring_prev);
 	v->ring_switch = claim_load(&org->ring_switch);
+	v->entries = ring_entries(a, v->ring);
+	v->mask = ring_mask(v->ring);
 	v->now = now;
 	v->first = v->head;
 	v->before_first = v->used & LIMIT_MASK;
 	/* The words may be of different versions; then the caller will find the
 	 * gate changed, but until then they must not lead us astray. */
-	if (v->tail < v->head &&
-	    v->head - v->tail <= UINT64_C(1) << RING_LOG2(v->ring)) {
+	if (v->tail < v->head && v->head - v->tail - 1 <= v->mask) {
 		v->newest = ENTRY_STAMP(entry(v, v->head - 1));
 		if (v->newest > now)
 			v->now = v->newest;
