@@ -41,6 +41,12 @@ static inline void publish(word_t *e, uint64_t value)
 	atomic_store_explicit(e, value, memory_order_release);
 }
 
+/* Places are taken in their order and never become empty again. */
+static inline bool is_full(const word_t *entries)
+{
+	return read_entry(&entries[KEYTABLE_BUCKET_ENTRIES - 1]) != 0;
+}
+
 static struct keytable_level *level_new(uint64_t buckets)
 {
 	struct keytable_level *l = malloc(sizeof(*l));
@@ -194,20 +200,16 @@ bool keytable_remove(struct keytable *t, const uint8_t hash[static 32],
 	unsigned probe, i;
 
 	for (probe = 0; probe < KEYTABLE_PROBES_MAX; probe++) {
-		bool full = true;
+		word_t *entries = l->buckets[b].entries;
 
 		for (i = 0; i < KEYTABLE_BUCKET_ENTRIES; i++) {
-			word_t *p = &l->buckets[b].entries[i];
-			uint64_t e = read_entry(p);
-
-			if (e == entry) {
-				publish(p, TOMBSTONE);
-				t->live--;
-				return true;
-			}
-			full = full && e != 0;
+			if (read_entry(&entries[i]) != entry)
+				continue;
+			publish(&entries[i], TOMBSTONE);
+			t->live--;
+			return true;
 		}
-		if (!full)
+		if (!is_full(entries))
 			return false;
 		b = (b + 1) & l->mask;
 	}
@@ -224,24 +226,20 @@ static inline uint32_t scan(const struct keytable_level *l,
 	unsigned probe, i;
 
 	for (probe = 0; probe < KEYTABLE_PROBES_MAX; probe++) {
-		const struct bucket *bucket = &l->buckets[b];
-		bool full = true;
+		const word_t *entries = l->buckets[b].entries;
 
 		for (i = 0; i < KEYTABLE_BUCKET_ENTRIES; i++) {
-			uint64_t e = read_entry(&bucket->entries[i]);
+			uint64_t e = read_entry(&entries[i]);
 			uint32_t slot = SLOT_OF(e);
 
-			full = full && e != 0;
-			if (TAG_OF(e) != tag || slot == 0)
+			if (likely(TAG_OF(e) != tag) || slot == 0)
 				continue;
-			if (keys == NULL)
-				return slot;
 			/* Equal tags are almost always the key itself; the
 			 * comparison takes the same time either way. */
-			if (keytable_match(&keys[slot], hash))
+			if (keys == NULL || keytable_match(&keys[slot], hash))
 				return slot;
 		}
-		if (likely(!full))
+		if (likely(!is_full(entries)))
 			return 0;
 		b = (b + 1) & l->mask;
 	}
