@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 
+#include <assert.h>
 #include <libdeflate.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
@@ -25,7 +26,7 @@
 static const char digits[BASE + 1] =
 	"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
-/* Value of a digit plus one; 0 for every other byte. */
+/* Value of a digit. */
 #define ROW10(c, v)                                                            \
 	[c] = (v), [(c) + 1] = (v) + 1, [(c) + 2] = (v) + 2,                   \
 	[(c) + 3] = (v) + 3, [(c) + 4] = (v) + 4, [(c) + 5] = (v) + 5,         \
@@ -36,28 +37,23 @@ static const char digits[BASE + 1] =
 		[(c) + 20] = (v) + 20, [(c) + 21] = (v) + 21,                  \
 		       [(c) + 22] = (v) + 22, [(c) + 23] = (v) + 23,           \
 		       [(c) + 24] = (v) + 24, [(c) + 25] = (v) + 25
-static const uint8_t digit_value[256] = {ROW10('0', 1), ROW26('A', 11),
-					 ROW26('a', 37)};
+static const uint8_t digit_value[256] = {ROW10('0', 0), ROW26('A', 10),
+					 ROW26('a', 36)};
 
 static uint32_t crc32_of(const void *text, size_t len)
 {
 	return libdeflate_crc32(0, text, len);
 }
 
-/* Returns the number that six digits stand for, or UINT64_MAX. 62^6 exceeds
- * 2^32, so that text may also name a number that no CRC-32 is. */
+/* The number that six digits stand for. 62^6 exceeds 2^32, so that it may be
+ * one that no CRC-32 is. */
 static uint64_t crc_decode(const uint8_t text[static KEYTEXT_CRC_LEN])
 {
 	uint64_t value = 0;
-	bool wrong = false;
 
-	for (size_t i = 0; i < KEYTEXT_CRC_LEN; i++) {
-		uint8_t v = digit_value[text[i]];
-
-		wrong |= v == 0;
-		value = value * BASE + v - 1;
-	}
-	return wrong ? UINT64_MAX : value;
+	for (size_t i = 0; i < KEYTEXT_CRC_LEN; i++)
+		value = value * BASE + digit_value[text[i]];
+	return value;
 }
 
 void keytext_checksum(const void *text, size_t text_len,
@@ -88,18 +84,38 @@ bool keytext_prefix_init(struct keytext_prefix *p, const char *prefix)
 	return true;
 }
 
-/* True when all of them are digits. Without a branch per character, so that
- * the compiler can do 16 or more at once. */
-static bool all_digits(const uint8_t *text, size_t len)
+/* Without a branch, so that the compiler can do 16 at once. */
+static inline uint8_t no_digit(uint8_t c)
+{
+	uint8_t number = (uint8_t)(c - '0');
+	uint8_t letter = (uint8_t)((c | 0x20) - 'a');
+
+	return (uint8_t)((number >= 10) & (letter >= 26));
+}
+
+/* True when secret and checksum are digits: blocks of 16, of which the last
+ * overlaps the one before. */
+#define TAIL_LEN (KEYTEXT_SECRET_LEN + KEYTEXT_CRC_LEN)
+#define BLOCK 16
+static_assert(TAIL_LEN >= 2 * BLOCK && TAIL_LEN <= 3 * BLOCK, "three blocks");
+
+static bool tail_is_digits(const uint8_t text[static TAIL_LEN])
+{
+	const uint8_t *last = text + TAIL_LEN - BLOCK;
+	uint8_t wrong = 0;
+
+	for (size_t i = 0; i < BLOCK; i++)
+		wrong |= no_digit(text[i]) | no_digit(text[BLOCK + i]) |
+			 no_digit(last[i]);
+	return wrong == 0;
+}
+
+static bool id_is_digits(const uint8_t text[static ID_LEN])
 {
 	uint8_t wrong = 0;
 
-	for (size_t i = 0; i < len; i++) {
-		uint8_t number = (uint8_t)(text[i] - '0');
-		uint8_t letter = (uint8_t)((text[i] | 0x20) - 'a');
-
-		wrong |= (uint8_t)((number >= 10) & (letter >= 26));
-	}
+	for (size_t i = 0; i < ID_LEN; i++)
+		wrong |= no_digit(text[i]);
 	return wrong == 0;
 }
 
@@ -116,11 +132,10 @@ enum keytext_kind keytext_classify(const struct keytext_prefix *p,
 	id = key + p->len;
 	secret = id + ID_LEN + 1;
 	crc = secret + KEYTEXT_SECRET_LEN;
-	if (crc_decode(crc) != crc32_of(key, (size_t)(crc - key)))
-		return KEYTEXT_BROKEN;
 	/* Whoever can compute a CRC-32 can also put it after nonsense. */
-	if (id[ID_LEN] != '_' || !all_digits(id, ID_LEN) ||
-	    !all_digits(secret, KEYTEXT_SECRET_LEN))
+	if (id[ID_LEN] != '_' || !id_is_digits(id) || !tail_is_digits(secret))
+		return KEYTEXT_BROKEN;
+	if (crc_decode(crc) != crc32_of(key, (size_t)(crc - key)))
 		return KEYTEXT_BROKEN;
 	return KEYTEXT_OURS;
 }
