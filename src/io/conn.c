@@ -60,16 +60,6 @@ uint32_t conns_load(const struct conns *cs, uint32_t kind)
 	return atomic_load_explicit(&cs->load[kind], memory_order_relaxed);
 }
 
-static void list(struct conns *cs, uint32_t idx)
-{
-	struct conn *c = conn_at(cs, idx);
-
-	if (c->flags & CONN_LISTED)
-		return;
-	c->flags |= CONN_LISTED;
-	cs->listed[cs->listed_count++] = idx;
-}
-
 static void arm_recv(struct conns *cs, uint32_t idx)
 {
 	struct conn *c = conn_at(cs, idx);
@@ -124,7 +114,7 @@ uint32_t conn_open(struct conns *cs, int fd, uint32_t kind)
 			   .first = CHUNK_NONE,
 			   .last = CHUNK_NONE};
 	arm_recv(cs, idx);
-	list(cs, idx);
+	conn_list(cs, idx);
 	counter_add(&cs->counters->connections, 1);
 	return idx;
 }
@@ -192,18 +182,11 @@ static void evict(struct conns *cs, uint32_t asks)
 	drop_queue(cs, conn_at(cs, most));
 }
 
-uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len)
+uint8_t *conn_more_room(struct conns *cs, uint32_t idx)
 {
 	struct conn *c = conn_at(cs, idx);
-	struct chunk *k;
 	uint32_t new;
 
-	check_hot(len <= CHUNK_BYTES);
-	if (c->last != CHUNK_NONE) {
-		k = &cs->chunks.chunks[c->last];
-		if (CHUNK_BYTES - k->len >= len)
-			return chunk_bytes(&cs->chunks, c->last) + k->len;
-	}
 	new = chunks_take(&cs->chunks);
 	if (unlikely(new == CHUNK_NONE)) {
 		evict(cs, idx);
@@ -221,16 +204,6 @@ uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len)
 		cs->chunks.chunks[c->last].next = new;
 	c->last = new;
 	return chunk_bytes(&cs->chunks, new);
-}
-
-void conn_wrote(struct conns *cs, uint32_t idx, uint32_t len)
-{
-	struct conn *c = conn_at(cs, idx);
-
-	cs->chunks.chunks[c->last].len += len;
-	c->queued += len;
-	c->flags |= CONN_ACTIVE;
-	list(cs, idx);
 }
 
 /*
@@ -286,7 +259,7 @@ void conn_sent(struct conns *cs, uint32_t idx, int res)
 	}
 	c->inflight = 0;
 	c->flags &= ~(unsigned)(CONN_SENDING | CONN_SILENT);
-	list(cs, idx);
+	conn_list(cs, idx);
 	if (res < 0 && res != -EAGAIN && res != -EINTR && res != -ENOBUFS) {
 		conn_abort(cs, idx); /* the peer is gone */
 		return;
@@ -324,7 +297,7 @@ void conns_confirm(struct conns *cs)
 		if ((c->flags &
 		     (CONN_EOF | CONN_FINISH | CONN_ABORT | CONN_PAUSED)) ||
 		    c->first != CHUNK_NONE)
-			list(cs, cs->silent[i]);
+			conn_list(cs, cs->silent[i]);
 	}
 	cs->silent_count = 0;
 }
@@ -337,7 +310,7 @@ int conn_received(struct conns *cs, uint32_t idx, int res, uint32_t cqe_flags)
 
 	if ((cqe_flags & IORING_CQE_F_MORE) == 0)
 		c->flags &= ~(unsigned)CONN_RECV;
-	list(cs, idx);
+	conn_list(cs, idx);
 	if (res > 0) {
 		counter_add(&cs->counters->recv_bytes, (uint64_t)res);
 		if ((c->flags & CONN_RECV) == 0)
@@ -368,13 +341,13 @@ int conn_received(struct conns *cs, uint32_t idx, int res, uint32_t cqe_flags)
 void conn_finish(struct conns *cs, uint32_t idx)
 {
 	conn_at(cs, idx)->flags |= CONN_FINISH;
-	list(cs, idx);
+	conn_list(cs, idx);
 }
 
 void conn_abort(struct conns *cs, uint32_t idx)
 {
 	conn_at(cs, idx)->flags |= CONN_ABORT;
-	list(cs, idx);
+	conn_list(cs, idx);
 }
 
 void conn_shut(struct conns *cs, uint32_t idx)
@@ -384,7 +357,7 @@ void conn_shut(struct conns *cs, uint32_t idx)
 	c->shuts--;
 	/* Only to be released; it is no progress that keeps anybody alive. */
 	if (c->flags & CONN_ABORT)
-		list(cs, idx);
+		conn_list(cs, idx);
 }
 
 void conn_drain(struct conns *cs, uint32_t idx)

@@ -21,6 +21,7 @@
  *            (conn_finish: answer, then close) or a fault (conn_abort) ->
  *            the slot is free when the kernel holds nothing of it any more.
  */
+#include "base/check.h"
 #include "io/chunks.h"
 #include "io/ring.h"
 
@@ -107,11 +108,46 @@ static inline struct conn *conn_at(struct conns *cs, uint32_t idx)
 /* The connection that a completion belongs to, or NULL when it is gone. */
 struct conn *conn_of(struct conns *cs, uint64_t tag);
 
+/* The next conns_settle() looks at it. */
+static inline void conn_list(struct conns *cs, uint32_t idx)
+{
+	struct conn *c = conn_at(cs, idx);
+
+	if (c->flags & CONN_LISTED)
+		return;
+	c->flags |= CONN_LISTED;
+	cs->listed[cs->listed_count++] = idx;
+}
+
+/* The half of conn_room() for the first reply of a chunk. */
+uint8_t *conn_more_room(struct conns *cs, uint32_t idx);
+
 /* Room for `len` <= CHUNK_BYTES contiguous bytes of reply, to be followed by
  * conn_wrote(). NULL: the pool is empty, and nobody who holds more of it could
  * give any back; the connection was aborted. */
-uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len);
-void conn_wrote(struct conns *cs, uint32_t idx, uint32_t len);
+static inline uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len)
+{
+	uint32_t last = conn_at(cs, idx)->last;
+	uint32_t used;
+
+	check_hot(len <= CHUNK_BYTES);
+	if (unlikely(last == CHUNK_NONE))
+		return conn_more_room(cs, idx);
+	used = cs->chunks.chunks[last].len;
+	if (unlikely(CHUNK_BYTES - used < len))
+		return conn_more_room(cs, idx);
+	return chunk_bytes(&cs->chunks, last) + used;
+}
+
+static inline void conn_wrote(struct conns *cs, uint32_t idx, uint32_t len)
+{
+	struct conn *c = conn_at(cs, idx);
+
+	cs->chunks.chunks[c->last].len += len;
+	c->queued += len;
+	c->flags |= CONN_ACTIVE;
+	conn_list(cs, idx);
+}
 
 /* Take nothing more from the peer; close when it has our answers. */
 void conn_finish(struct conns *cs, uint32_t idx);
