@@ -88,6 +88,11 @@ static int map(struct arena_file *f)
 	if (p == MAP_FAILED)
 		return -errno;
 	(void)madvise(p, ARENA_BYTES, MADV_DONTDUMP);
+	/* Each check reads lines that lie anywhere. A tmpfs that is mounted
+	 * with huge=advise gives huge pages then, for a TLB that reaches
+	 * further; others refuse, and it works all the same. */
+	if (f->fd >= 0)
+		(void)madvise(p, ARENA_BYTES, MADV_HUGEPAGE);
 	set_pointers(&f->arena, p);
 	return 0;
 }
@@ -135,13 +140,44 @@ static bool usable(const struct arena_file *f)
 	return true;
 }
 
+static void populate(const struct arena_file *f, uint64_t at, uint64_t bytes)
+{
+	(void)madvise(f->arena.base + at, (size_t)bytes, MADV_POPULATE_WRITE);
+}
+
+static bool has_room(int fd, uint64_t bytes)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 &&
+	       (fs.f_blocks == 0 || /* as much as there is memory */
+		(uint64_t)fs.f_bavail * (uint64_t)fs.f_bsize >= bytes);
+}
+
+/* Pages of the tmpfs, and the page table's entries for them at once: a fault
+ * for each would cost a start more, and a worker one now and then. */
+static int take_pages(const struct arena_file *f, uint64_t at, uint64_t bytes)
+{
+	/* By writing: fallocate() takes no huge pages where they were advised.
+	 * But unlike it writing keeps what it got when there was no room for
+	 * all. */
+	if (has_room(f->fd, bytes))
+		populate(f, at, bytes);
+	if (fallocate(f->fd, 0, (off_t)at, (off_t)bytes) < 0)
+		return -errno;
+	populate(f, at, bytes);
+	return 0;
+}
+
 /* Header and descriptors. Also before they are only read: a hole takes a page
  * then too, and without room that is a signal instead of an answer. */
 static int reserve_head(struct arena_file *f, const char *path, char *err,
 			size_t err_len)
 {
-	if (fallocate(f->fd, 0, 0, (off_t)ARENA_ORGS_AT) < 0)
-		return fail(err, err_len, errno, path,
+	int r = take_pages(f, 0, ARENA_ORGS_AT);
+
+	if (r < 0)
+		return fail(err, err_len, -r, path,
 			    "no room on this tmpfs (enlarge it: in Docker "
 			    "--shm-size, else mount -o remount,size=)");
 	return 0;
@@ -264,6 +300,7 @@ int arena_reserve(struct arena_file *f, enum arena_region region,
 		  uint64_t bytes)
 {
 	uint64_t have = f->reserved[region];
+	int r;
 
 	check(bytes <= regions[region].bytes);
 	bytes = (bytes + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP;
@@ -271,14 +308,9 @@ int arena_reserve(struct arena_file *f, enum arena_region region,
 		return 0;
 	if (f->fd < 0)
 		return 0; /* private pages come as they are touched */
-	if (fallocate(f->fd, 0, (off_t)(regions[region].at + have),
-		      (off_t)(bytes - have)) < 0)
-		return -errno;
-	/* The page table's entries at once: a fault for each page would cost
-	 * a start more, and a worker one now and then. Older kernels refuse;
-	 * then it is a fault for each page. */
-	(void)madvise(f->arena.base + regions[region].at + have,
-		      (size_t)(bytes - have), MADV_POPULATE_WRITE);
+	r = take_pages(f, regions[region].at + have, bytes - have);
+	if (r < 0)
+		return r;
 	f->reserved[region] = bytes;
 	return 0;
 }
