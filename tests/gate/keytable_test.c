@@ -278,3 +278,63 @@ Test(keytable, table_for_the_expected_keys_does_not_grow)
 	cr_assert_leq(level->bytes, KEYS * 8 * 10 / 3 + 4096);
 	close_scene(&s);
 }
+
+#define KEY_BYTES_MAX 96.0
+
+static void random_hash(uint32_t slot, uint8_t out[static 32])
+{
+	struct rng r = {slot};
+
+	hash_of(rng_next(&r) >> 24, slot, out);
+}
+
+/* The share of keys 1..keys that stand in the bucket their hash names. */
+static double in_first_line(const struct keytable_level *l, uint32_t keys)
+{
+	uint32_t slot, first = 0;
+	uint8_t hash[32];
+	unsigned i;
+
+	for (slot = 1; slot <= keys; slot++) {
+		const struct bucket *b;
+
+		random_hash(slot, hash);
+		b = &l->buckets[keytable_tag(hash) & l->mask];
+		for (i = 0; i < KEYTABLE_BUCKET_ENTRIES; i++)
+			first += (fixture_get(&b->entries[i]) & 0xffffff) ==
+				 slot;
+	}
+	return (double)first / keys;
+}
+
+/* Both depend on the load alone, and between two doublings every load is met:
+ * with 10 million keys it is the same. */
+Test(keytable, key_takes_96_bytes_and_most_lookups_one_line)
+{
+	const uint32_t few = 100000, many = 3 * few;
+	unsigned fullest = 0;
+	struct scene s;
+	uint8_t hash[32];
+	uint32_t slot;
+
+	open_scene(&s, 0);
+	for (slot = 1; slot <= many; slot++) {
+		const struct keytable_level *l;
+
+		random_hash(slot, hash);
+		cr_assert_eq(keytable_insert(&s.t, hash, slot), 0);
+		l = keytable_level(&s.t);
+		if (slot <= few)
+			continue;
+		cr_assert_leq((double)l->bytes / slot +
+				      (double)sizeof(struct key),
+			      KEY_BYTES_MAX, "%u keys", slot);
+		/* The next one would make it grow. */
+		if (s.t.used + 3 < (l->mask + 1) * 24 / 5 || fullest > 3)
+			continue;
+		fullest++;
+		cr_assert_gt(in_first_line(l, slot), 0.97, "%u keys", slot);
+	}
+	cr_assert_gt(fullest, 0);
+	close_scene(&s);
+}
