@@ -3,21 +3,16 @@
 #define STILE_BENCH_COMPARE_OPTIONS_H
 
 /* bench/compare_options - the command line of `stile-bench compare`. */
-#include "workload.h"
+#include "options.h"
 
 #include <limits.h>
-
-#define COMPARE_LIST_MAX 16
-#define COMPARE_REPETITIONS_MAX 1000
-#define COMPARE_SECONDS_MAX 600
-#define COMPARE_KEYS_PER_ORG 100
 
 struct compare_options {
 	bool json, pin;
 	uint32_t keys, repetitions, threads;
 	double seconds, warmup_seconds; /* of one run */
-	uint32_t connections[COMPARE_LIST_MAX], connections_count;
-	uint32_t depths[COMPARE_LIST_MAX], depths_count;
+	uint32_t connections[OPTIONS_LIST_MAX], connections_count;
+	uint32_t depths[OPTIONS_LIST_MAX], depths_count;
 	enum workload_mode modes[2];
 	uint32_t modes_count;
 	char stiled[PATH_MAX];
@@ -27,7 +22,5 @@ struct compare_options {
 /* Returns 0; 1 when the help was asked for and printed; -1 when something is
  * wrong, which was told on standard error. */
 int compare_options_parse(struct compare_options *o, int argc, char **argv);
-
-const char *compare_mode_name(enum workload_mode mode);
 
 #endif

@@ -12,7 +12,7 @@
  * other two medians to the last digit.
  */
 #include "compare_options.h"
-#include "machine.h"
+#include "stand.h"
 #include "stats.h"
 
 #include <jansson.h>
@@ -27,18 +27,13 @@ struct compare_cell {
 	double denied_share; /* of the checks */
 };
 
-struct compare_setup {
-	const struct compare_options *options;
-	struct machine machine;
-	uint32_t orgs, limit, window_ms;
-	int server_cpu; /* -1 = not pinned */
-};
-
-void compare_report_head(const struct compare_setup *s);
+void compare_report_head(const struct compare_options *o,
+			 const struct stand *s);
 void compare_report_row(const struct compare_cell *c);
 
 /* A new reference, or NULL without memory. */
-json_t *compare_report_json(const struct compare_setup *s,
+json_t *compare_report_json(const struct compare_options *o,
+			    const struct stand *s,
 			    const struct compare_cell *c);
 
 #endif

@@ -72,6 +72,13 @@ struct workload_tally {
 	uint64_t allowed, denied;
 };
 
+static inline double workload_denied_share(const struct workload_tally *t)
+{
+	uint64_t all = t->allowed + t->denied;
+
+	return all > 0 ? (double)t->denied / (double)all : 0;
+}
+
 /*
  * Checks the replies to the frames first .. first + depth - 1, in any order.
  * from_null: they come from the null server, which knows no organizations.
