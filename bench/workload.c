@@ -3,6 +3,8 @@
 
 #include "base/check.h"
 #include "base/keytext.h"
+#include "base/line.h"
+#include "splitmix.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -30,17 +32,6 @@ static void unmap_large(void *p, size_t bytes)
 {
 	if (p)
 		munmap(p, bytes);
-}
-
-/* splitmix64: the order of keys has to look random, not be unpredictable, and
- * the same on every run. */
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
 }
 
 static size_t keys_bytes(const struct workload *w)
@@ -90,23 +81,6 @@ static int make_keys(struct workload *w)
 	return 0;
 }
 
-/* Fisher and Yates: the daemon was told of the keys in their order, and its
- * tables must not be walked in it. */
-static void shuffle(uint32_t *order, uint32_t count)
-{
-	uint64_t random = 1;
-
-	for (uint32_t i = 0; i < count; i++)
-		order[i] = i;
-	for (uint32_t i = count - 1; i > 0; i--) {
-		uint32_t j = (uint32_t)(next_random(&random) % (i + 1));
-		uint32_t t = order[i];
-
-		order[i] = order[j];
-		order[j] = t;
-	}
-}
-
 int workload_init(struct workload *w, uint32_t key_count, uint32_t keys_per_org)
 {
 	int r;
@@ -131,8 +105,9 @@ int workload_init(struct workload *w, uint32_t key_count, uint32_t keys_per_org)
 		    : -ENOMEM;
 	if (r < 0)
 		workload_deinit(w);
-	else
-		shuffle(w->order, w->frame_count);
+	else /* the daemon was told of the keys in their order, and its tables
+	      * must not be walked in it */
+		splitmix_shuffle(w->order, w->frame_count, 1);
 	return r;
 }
 
@@ -208,18 +183,50 @@ static bool right_verdict(const struct workload *w, const struct reply *r)
 	return r->reason == REASON_RATE_LIMITED && r->retry_ms != 0;
 }
 
-static void describe(const struct reply *r, uint32_t request_idx, char *error,
-		     size_t error_len)
+static void describe(const struct reply *r, char *error, size_t error_len)
 {
 	snprintf(error, error_len,
-		 "wrong reply to request %" PRIu32 ": type 0x%02x version %u "
-		 "reason %u detail %u id %" PRIu64 " limit %" PRIu32
-		 " remaining %" PRIu32 " retry %" PRIu32
-		 " ms org %.8s key %.8s",
-		 request_idx, r->type, r->version, r->reason, r->detail,
-		 le64toh(r->request_id), le32toh(r->limit),
-		 le32toh(r->remaining), le32toh(r->retry_ms),
-		 (const char *)&r->org, (const char *)&r->key);
+		 "wrong reply to request %" PRIu64 ": type 0x%02x version %u "
+		 "reason %u detail %u limit %" PRIu32 " remaining %" PRIu32
+		 " retry %" PRIu32 " ms org %.8s key %.8s",
+		 le64toh(r->request_id), r->type, r->version, r->reason,
+		 r->detail, le32toh(r->limit), le32toh(r->remaining),
+		 le32toh(r->retry_ms), (const char *)&r->org,
+		 (const char *)&r->key);
+}
+
+bool workload_check_reply(const struct workload *w, bool from_null,
+			  const uint8_t bytes[static NATIVE_REPLY_BYTES],
+			  uint32_t *ret_frame, struct workload_tally *tally,
+			  char *error, size_t error_len)
+{
+	uint8_t type = (w->mode == WORKLOAD_RAW ? NATIVE_CHECK_KEY
+						: NATIVE_CHECK_HASH) |
+		       0x80;
+	const struct workload_expect *want;
+	uint64_t frame_idx;
+	struct reply r;
+	bool right;
+
+	memcpy(&r, bytes, sizeof(r));
+	frame_idx = le64toh(r.request_id);
+	right = frame_idx < w->frame_count && r.type == type &&
+		r.version == NATIVE_VERSION;
+	if (right && from_null) {
+		right = same_from_null(&r);
+	} else if (right) {
+		want = &w->expect[frame_idx];
+		right = r.org == want->org && r.key == want->key &&
+			right_verdict(w, &r);
+	}
+	if (unlikely(!right)) {
+		describe(&r, error, error_len);
+		return false;
+	}
+	tally->allowed += r.reason == REASON_ALLOW;
+	tally->denied += r.reason != REASON_ALLOW;
+	*ret_frame = (uint32_t)frame_idx;
+	return true;
 }
 
 bool workload_verify(const struct workload *w, bool from_null, uint32_t first,
@@ -228,34 +235,24 @@ bool workload_verify(const struct workload *w, bool from_null, uint32_t first,
 		     size_t error_len)
 {
 	uint64_t seen[WORKLOAD_DEPTH_MAX / 64] = {0};
-	uint8_t type = (w->mode == WORKLOAD_RAW ? NATIVE_CHECK_KEY
-						: NATIVE_CHECK_HASH) |
-		       0x80;
 
 	for (uint32_t i = 0; i < depth; i++) {
-		const struct workload_expect *want;
-		struct reply r;
-		uint64_t place;
-		bool right;
+		uint32_t place;
 
-		memcpy(&r, replies + (size_t)i * sizeof(r), sizeof(r));
-		place = le64toh(r.request_id) - first;
-		if (place >= depth || seen[place / 64] >> place % 64 & 1 ||
-		    r.type != type || r.version != NATIVE_VERSION) {
-			describe(&r, first + i, error, error_len);
+		if (!workload_check_reply(w, from_null,
+					  replies + (size_t)i *
+							    NATIVE_REPLY_BYTES,
+					  &place, tally, error, error_len))
+			return false;
+		place -= first;
+		if (place >= depth || seen[place / 64] >> place % 64 & 1) {
+			snprintf(error, error_len,
+				 "wrong reply to request %" PRIu32
+				 ": it was not asked, or answered before",
+				 first + place);
 			return false;
 		}
 		seen[place / 64] |= UINT64_C(1) << place % 64;
-		want = &w->expect[first + place];
-		right = from_null ? same_from_null(&r)
-				  : r.org == want->org && r.key == want->key &&
-					    right_verdict(w, &r);
-		if (!right) {
-			describe(&r, first + (uint32_t)place, error, error_len);
-			return false;
-		}
-		tally->allowed += r.reason == REASON_ALLOW;
-		tally->denied += r.reason != REASON_ALLOW;
 	}
 	return true;
 }

@@ -80,10 +80,18 @@ static inline double workload_denied_share(const struct workload_tally *t)
 }
 
 /*
- * Checks the replies to the frames first .. first + depth - 1, in any order.
- * from_null: they come from the null server, which knows no organizations.
- * Returns false when one is wrong and writes a sentence to `error`.
+ * Checks one reply. from_null: it comes from the null server, which knows no
+ * organizations. Returns false when it is wrong and writes a sentence to
+ * `error`; else *ret_frame is the frame that it answers, and whether that was
+ * asked and not answered before is the caller's to know.
  */
+bool workload_check_reply(const struct workload *w, bool from_null,
+			  const uint8_t reply[static NATIVE_REPLY_BYTES],
+			  uint32_t *ret_frame, struct workload_tally *tally,
+			  char *error, size_t error_len);
+
+/* Checks the replies to the frames first .. first + depth - 1, in any order:
+ * each right, and each exactly once. */
 bool workload_verify(const struct workload *w, bool from_null, uint32_t first,
 		     uint32_t depth, const uint8_t *replies,
 		     struct workload_tally *tally, char *error,
