@@ -17,7 +17,7 @@
 
 #define POLL_NS 5000000 /* how often the caller looks for trouble */
 
-static int connect_to(const char *path)
+int load_connect(const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int fd, r;
@@ -54,23 +54,6 @@ static const char *any_error(const struct loader *loaders, uint32_t count)
 	return error;
 }
 
-static void say_failure(const struct load_options *o, const char *what,
-			char *error, size_t error_len)
-{
-	char why[128];
-
-	/* What a loader saw is often only the end of a server, which may take
-	 * a moment until it can be waited for. */
-	for (int i = 0; i < 20; i++) {
-		if (process_has_ended(o->server, why, sizeof(why))) {
-			snprintf(error, error_len, "%s", why);
-			return;
-		}
-		usleep(5000);
-	}
-	snprintf(error, error_len, "%s", what);
-}
-
 /* Sleeps; returns false when something went wrong meanwhile. */
 static bool watch(const struct load_options *o, struct loader *loaders,
 		  uint64_t duration_ns, char *error, size_t error_len)
@@ -83,7 +66,7 @@ static bool watch(const struct load_options *o, struct loader *loaders,
 		const char *what = any_error(loaders, o->threads);
 
 		if (what) {
-			say_failure(o, what, error, error_len);
+			process_explain(o->server, what, error, error_len);
 			return false;
 		}
 		if (*o->interrupted) {
@@ -181,7 +164,7 @@ static bool open_all(const struct load_options *o, const struct workload *w,
 	for (uint32_t i = 0; i < o->connections; i++) {
 		struct load_conn *c = &conns[i];
 
-		c->fd = connect_to(o->path);
+		c->fd = load_connect(o->path);
 		if (c->fd < 0) {
 			snprintf(error, error_len, "cannot connect to %s: %s",
 				 o->path, strerror(-c->fd));
@@ -264,7 +247,7 @@ int load_run(const struct load_options *o, const struct workload *w,
 	}
 	what = any_error(loaders, started);
 	if (r == 0 && what) { /* in the last batches */
-		say_failure(o, what, error, error_len);
+		process_explain(o->server, what, error, error_len);
 		r = -1;
 	}
 	close_all(conns, o->connections);
@@ -284,7 +267,7 @@ int load_ask_once(const char *path,
 		  size_t error_len)
 {
 	struct timeval timeout = {.tv_sec = 5};
-	int fd = connect_to(path);
+	int fd = load_connect(path);
 	ssize_t n;
 
 	if (fd < 0) {

@@ -44,6 +44,9 @@ struct load_result {
 int load_run(const struct load_options *o, const struct workload *w,
 	     struct load_result *ret_result, char *error, size_t error_len);
 
+/* A connected socket, or -errno. */
+int load_connect(const char *path);
+
 /*
  * Sends one frame on a connection of its own and waits for the reply.
  * Returns 0, or -1 with a sentence.

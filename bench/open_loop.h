@@ -29,8 +29,7 @@ struct open_loop_options {
 	const char *path; /* the server's socket */
 	struct process *server;
 	bool server_is_null;
-	int server_cpu; /* the load keeps off it; -1 = no matter */
-	bool spin;      /* never sleeps: needs a CPU of its own */
+	bool spin; /* never sleeps: needs a CPU of its own */
 	uint32_t connections;
 	uint64_t warmup_ns; /* requests due before this are not counted */
 	uint64_t lag_max_ns;

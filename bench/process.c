@@ -90,6 +90,23 @@ bool process_has_ended(struct process *p, char *why, size_t why_len)
 	return true;
 }
 
+void process_explain(struct process *p, const char *what, char *error,
+		     size_t error_len)
+{
+	char why[128];
+
+	/* What a client saw is often only the end of a server, which may take
+	 * a moment until it can be waited for. */
+	for (int i = 0; i < 20; i++) {
+		if (process_has_ended(p, why, sizeof(why))) {
+			snprintf(error, error_len, "%s", why);
+			return;
+		}
+		usleep(5000);
+	}
+	snprintf(error, error_len, "%s", what);
+}
+
 /* Waits without reaping. Returns false when it has not ended in time. */
 static bool wait_for_end(pid_t pid, int timeout_ms)
 {

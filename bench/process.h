@@ -33,6 +33,10 @@ int process_cpu_ns(const struct process *p, uint64_t *ret_ns);
 /* Says in a sentence how it ended; false while it runs. */
 bool process_has_ended(struct process *p, char *why, size_t why_len);
 
+/* Says why something failed: how the process ended, if it did, else `what`. */
+void process_explain(struct process *p, const char *what, char *error,
+		     size_t error_len);
+
 /* SIGTERM, after STOP_TIMEOUT_MS SIGKILL. Returns false when it took the
  * latter or the process failed. Does nothing for a process that was never
  * started. */

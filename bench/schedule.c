@@ -43,6 +43,7 @@ int schedule_init(struct schedule *s, enum schedule_kind kind, uint32_t rate,
 		s->due_ns[s->count++] = (uint64_t)at;
 		at += next_gap(kind, mean, &random);
 	}
+	s->duration_ns = duration_ns;
 	if (s->count > 0)
 		return 0;
 	schedule_deinit(s);

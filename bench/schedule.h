@@ -25,6 +25,7 @@ enum schedule_kind {
 struct schedule {
 	uint64_t *due_ns; /* from the start, ascending */
 	uint64_t count;
+	uint64_t duration_ns;
 };
 
 /* Arrivals at `rate` a second for duration_ns. -EINVAL when they are more

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "compare.h"
+#include "latency.h"
 #include "machine.h"
 
 #include <stdio.h>
@@ -12,6 +13,8 @@ static const struct command {
 } commands[] = {
 	{"compare", compare_main,
 	 "null server and real check, interleaved: what a check costs"},
+	{"latency", latency_main,
+	 "how long a reply takes at a given rate, from when it was due"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

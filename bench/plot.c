@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: MIT */
+#include "plot.h"
+
+#include "base/check.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The picture, and the frame of the axes in it. */
+#define WIDTH 860
+#define HEIGHT 480
+#define LEFT 84.0
+#define RIGHT 836.0
+#define TOP 104.0
+#define BOTTOM 412.0
+
+static const char style[] =
+	"<style>\n"
+	"text{font:13px system-ui,'DejaVu Sans',sans-serif;fill:#1f2328}\n"
+	".title{font-size:17px;font-weight:600}\n"
+	".small{font-size:12px;fill:#57606a}\n"
+	".paper{fill:#ffffff}\n"
+	".grid{stroke:#d8dee4;stroke-width:1}\n"
+	".axis{stroke:#57606a;stroke-width:1.2}\n"
+	".line{fill:none;stroke-width:2.2;stroke-linejoin:round}\n"
+	".s0{stroke:#0b62b0}.f0{fill:#0b62b0}\n"
+	".s1{stroke:#b8500b}.f1{fill:#b8500b}\n"
+	".s2{stroke:#1a7f4b}.f2{fill:#1a7f4b}\n"
+	".s3{stroke:#9a3399}.f3{fill:#9a3399}\n"
+	".s4{stroke:#6a6f00}.f4{fill:#6a6f00}\n"
+	".s5{stroke:#57606a}.f5{fill:#57606a}\n"
+	"@media (prefers-color-scheme:dark){\n"
+	"text{fill:#e6edf3}.small{fill:#9aa4af}.paper{fill:#0d1117}\n"
+	".grid{stroke:#30363d}.axis{stroke:#9aa4af}\n"
+	".s0{stroke:#58a6ff}.f0{fill:#58a6ff}\n"
+	".s1{stroke:#ff9d57}.f1{fill:#ff9d57}\n"
+	".s2{stroke:#4fd18b}.f2{fill:#4fd18b}\n"
+	".s3{stroke:#e08be0}.f3{fill:#e08be0}\n"
+	".s4{stroke:#d3d84a}.f4{fill:#d3d84a}\n"
+	".s5{stroke:#9aa4af}.f5{fill:#9aa4af}\n"
+	"}\n"
+	"</style>\n";
+
+/* What is drawn of each axis. */
+struct range {
+	double x0, x1, y0, y1; /* y0, y1: logarithms when y_log */
+	bool y_log;
+};
+
+void plot_tick(struct plot *p, double at, const char *label)
+{
+	struct plot_tick *t = &p->x_ticks[p->x_tick_count];
+
+	check(p->x_tick_count < PLOT_TICKS_MAX);
+	t->at = at;
+	snprintf(t->label, sizeof(t->label), "%s", label);
+	p->x_tick_count++;
+}
+
+struct plot_series *plot_series(struct plot *p, const char *name,
+				bool reference, bool markers)
+{
+	struct plot_series *s = &p->series[p->series_count];
+
+	check(p->series_count < PLOT_SERIES_MAX);
+	p->series_count++;
+	snprintf(s->name, sizeof(s->name), "%s", name);
+	s->reference = reference;
+	s->markers = markers;
+	s->count = 0;
+	return s;
+}
+
+void plot_point(struct plot_series *s, double x, double y)
+{
+	check(s->count < PLOT_POINTS_MAX);
+	s->x[s->count] = x;
+	s->y[s->count] = y;
+	s->count++;
+}
+
+static void put_text(FILE *f, const char *text)
+{
+	for (; *text; text++) {
+		if (*text == '<')
+			fputs("&lt;", f);
+		else if (*text == '>')
+			fputs("&gt;", f);
+		else if (*text == '&')
+			fputs("&amp;", f);
+		else
+			fputc(*text, f);
+	}
+}
+
+static void put_label(FILE *f, double x, double y, const char *attributes,
+		      const char *text)
+{
+	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\"%s%s>", x, y,
+		attributes[0] ? " " : "", attributes);
+	put_text(f, text);
+	fputs("</text>\n", f);
+}
+
+static void put_line(FILE *f, const char *class, double x1, double y1,
+		     double x2, double y2)
+{
+	fprintf(f,
+		"<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" "
+		"y2=\"%.1f\"/>\n",
+		class, x1, y1, x2, y2);
+}
+
+static double x_of(const struct range *r, double x)
+{
+	return LEFT + (x - r->x0) / (r->x1 - r->x0) * (RIGHT - LEFT);
+}
+
+static double y_of(const struct range *r, double y)
+{
+	if (r->y_log)
+		y = log10(y);
+	return BOTTOM - (y - r->y0) / (r->y1 - r->y0) * (BOTTOM - TOP);
+}
+
+/* The largest of 1, 2 and 5 times a power of ten that is not above v. */
+static double nice_below(double v)
+{
+	double power = pow(10, floor(log10(v)));
+	double digit = v / power;
+
+	/* a hair, because powers of ten are not exact */
+	return (digit >= 4.999999 ? 5 : digit >= 1.999999 ? 2 : 1) * power;
+}
+
+static double nice_above(double v)
+{
+	double below = nice_below(v);
+
+	return v <= below * 1.000001 ? below : nice_below(below * 2.6);
+}
+
+static struct range range_of(const struct plot *p)
+{
+	struct range r = {.y_log = p->y_log};
+	double low = INFINITY, high = 0;
+
+	r.x0 = INFINITY;
+	r.x1 = -INFINITY;
+	for (uint32_t i = 0; i < p->series_count; i++) {
+		const struct plot_series *s = &p->series[i];
+
+		for (uint32_t k = 0; k < s->count; k++) {
+			r.x0 = fmin(r.x0, s->x[k]);
+			r.x1 = fmax(r.x1, s->x[k]);
+			low = fmin(low, s->y[k]);
+			high = fmax(high, s->y[k]);
+		}
+	}
+	for (uint32_t i = 0; i < p->x_tick_count; i++) {
+		r.x0 = fmin(r.x0, p->x_ticks[i].at);
+		r.x1 = fmax(r.x1, p->x_ticks[i].at);
+	}
+	if (!(r.x1 > r.x0)) { /* one point stands in the middle */
+		r.x0 -= 1;
+		r.x1 += 1;
+	}
+	if (p->y_log) {
+		check(low > 0);
+		r.y0 = log10(nice_below(low));
+		r.y1 = log10(nice_above(high));
+		if (r.y1 - r.y0 < 0.3)
+			r.y1 = r.y0 + 1;
+	} else {
+		double step = nice_above((high > 0 ? high : 1) / 6);
+
+		r.y1 = ceil(high / step) * step;
+	}
+	return r;
+}
+
+static void put_y_tick(FILE *f, const struct range *r, double y)
+{
+	char label[32];
+	double at = y_of(r, y);
+
+	snprintf(label, sizeof(label), "%.6g", y);
+	put_line(f, "grid", LEFT, at, RIGHT, at);
+	put_label(f, LEFT - 9, at + 4.5, "text-anchor=\"end\"", label);
+}
+
+static void put_axes(FILE *f, const struct plot *p, const struct range *r)
+{
+	if (r->y_log) {
+		double top = pow(10, r->y1) * 1.000001;
+
+		for (double y = pow(10, r->y0); y <= top;
+		     y = nice_above(y * 1.5))
+			put_y_tick(f, r, y);
+	} else {
+		double step = nice_above(r->y1 / 6 * 0.999999);
+
+		for (int i = 0; i * step <= r->y1 * 1.000001; i++)
+			put_y_tick(f, r, i * step);
+	}
+	for (uint32_t i = 0; i < p->x_tick_count; i++) {
+		double at = x_of(r, p->x_ticks[i].at);
+
+		put_line(f, "grid", at, TOP, at, BOTTOM);
+		put_label(f, at, BOTTOM + 20, "text-anchor=\"middle\"",
+			  p->x_ticks[i].label);
+	}
+	put_line(f, "axis", LEFT, BOTTOM, RIGHT, BOTTOM);
+	put_line(f, "axis", LEFT, TOP, LEFT, BOTTOM);
+	put_label(f, (LEFT + RIGHT) / 2, BOTTOM + 46, "text-anchor=\"middle\"",
+		  p->x_label);
+	fprintf(f,
+		"<text transform=\"translate(22 %.1f) rotate(-90)\" "
+		"text-anchor=\"middle\">",
+		(TOP + BOTTOM) / 2);
+	put_text(f, p->y_label);
+	fputs("</text>\n", f);
+}
+
+static const char *dashes(const struct plot_series *s)
+{
+	return s->reference ? " stroke-dasharray=\"7 5\"" : "";
+}
+
+static void put_series(FILE *f, const struct plot_series *s, uint32_t idx,
+		       const struct range *r)
+{
+	fprintf(f, "<polyline class=\"line s%u\"%s points=\"", idx, dashes(s));
+	for (uint32_t i = 0; i < s->count; i++)
+		fprintf(f, "%.1f,%.1f ", x_of(r, s->x[i]), y_of(r, s->y[i]));
+	fputs("\"/>\n", f);
+	for (uint32_t i = 0; s->markers && i < s->count; i++)
+		fprintf(f,
+			"<circle class=\"f%u\" cx=\"%.1f\" cy=\"%.1f\" "
+			"r=\"4\"/>\n",
+			idx, x_of(r, s->x[i]), y_of(r, s->y[i]));
+}
+
+/* One line above the frame; names are taken to be 8 units a character. */
+static void put_legend(FILE *f, const struct plot *p)
+{
+	double x = LEFT;
+
+	for (uint32_t i = 0; i < p->series_count; i++) {
+		const struct plot_series *s = &p->series[i];
+
+		fprintf(f, "<path class=\"line s%u\"%s d=\"M%.1f %.1fh34\"/>\n",
+			i, dashes(s), x, TOP - 18.5);
+		put_label(f, x + 42, TOP - 14, "", s->name);
+		x += 66 + 8.0 * (double)strlen(s->name);
+	}
+}
+
+static void put_plot(FILE *f, const struct plot *p)
+{
+	struct range r = range_of(p);
+
+	fprintf(f,
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
+		"height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n<title>",
+		WIDTH, HEIGHT, WIDTH, HEIGHT);
+	put_text(f, p->title);
+	fprintf(f,
+		"</title>\n%s<rect class=\"paper\" width=\"%d\" height=\"%d\" "
+		"rx=\"8\"/>\n",
+		style, WIDTH, HEIGHT);
+	put_label(f, 24, 32, "class=\"title\"", p->title);
+	put_label(f, 24, 54, "class=\"small\"", p->subtitle);
+	put_axes(f, p, &r);
+	for (uint32_t i = 0; i < p->series_count; i++)
+		put_series(f, &p->series[i], i, &r);
+	put_legend(f, p);
+	fputs("</svg>\n", f);
+}
+
+int plot_write(const struct plot *p, const char *dir, const char *name,
+	       char *error, size_t error_len)
+{
+	char path[PATH_MAX];
+	FILE *f = NULL;
+	bool fine;
+
+	mkdir(dir, 0777); /* fopen() tells if it is there */
+	if (snprintf(path, sizeof(path), "%s/%s", dir, name) <
+	    (int)sizeof(path))
+		f = fopen(path, "we");
+	if (!f) {
+		snprintf(error, error_len, "%s/%s cannot be written: %s", dir,
+			 name, strerror(errno));
+		return -1;
+	}
+	put_plot(f, p);
+	fine = !ferror(f);
+	if (fclose(f) == 0 && fine)
+		return 0;
+	snprintf(error, error_len, "%s cannot be written: %s", path,
+		 strerror(errno));
+	return -1;
+}
