@@ -11,10 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define CELLS_MAX (2 * OPTIONS_LIST_MAX * OPTIONS_LIST_MAX)
+
 struct compare {
 	struct compare_options options;
 	struct stand stand;
 	json_t *cells;
+	struct compare_cell done[CELLS_MAX];
+	uint32_t done_count;
 };
 
 /* The most that the closed loop has under way in any cell. */
@@ -130,6 +134,7 @@ static int report(struct compare *c, const struct compare_cell *cell)
 	const struct compare_options *o = &c->options;
 	json_t *object;
 
+	c->done[c->done_count++] = *cell; /* as many as the lists allow */
 	if (!o->json) {
 		compare_report_row(cell);
 		return 0;
@@ -169,7 +174,6 @@ static int run_mode(struct compare *c, enum workload_mode mode)
 static int run(struct compare *c)
 {
 	const struct compare_options *o = &c->options;
-
 	struct stand_options stand = {
 		.keys = o->keys,
 		.in_flight_max = in_flight_max(o),
@@ -185,7 +189,12 @@ static int run(struct compare *c)
 	for (uint32_t i = 0; i < o->modes_count; i++)
 		if (run_mode(c, o->modes[i]) < 0)
 			return -1;
-	return stand_balance(&c->stand);
+	if (stand_balance(&c->stand) < 0)
+		return -1;
+	return o->plot ? compare_report_plot(o, &c->stand, c->done,
+					     c->done_count, c->stand.error,
+					     STAND_ERROR_LEN)
+		       : 0;
 }
 
 int compare_main(int argc, char **argv)

@@ -25,6 +25,7 @@ static const char help[] =
 	"  --warmup S         time of a run before it (0.1)\n"
 	"  --threads N        threads of the load generator (1)\n"
 	"  --pin              servers on one CPU, the load on the others\n"
+	"  --plot DIR         write the throughput by depth as SVG there\n"
 	"  --quick            seconds instead of minutes, for a first look:\n"
 	"                     20000 keys, depth 1 and 32, 3 short runs; "
 	"options\n"
@@ -86,6 +87,7 @@ enum {
 	OPT_WARMUP,
 	OPT_THREADS,
 	OPT_PIN,
+	OPT_PLOT,
 	OPT_QUICK,
 	OPT_STILED,
 	OPT_DIR
@@ -102,6 +104,7 @@ static const struct option long_options[] = {
 	{"warmup", required_argument, NULL, OPT_WARMUP},
 	{"threads", required_argument, NULL, OPT_THREADS},
 	{"pin", no_argument, NULL, OPT_PIN},
+	{"plot", required_argument, NULL, OPT_PLOT},
 	{"quick", no_argument, NULL, OPT_QUICK},
 	{"stiled", required_argument, NULL, OPT_STILED},
 	{"dir", required_argument, NULL, OPT_DIR},
@@ -119,6 +122,9 @@ static bool take_option(void *to, int option, const char *value)
 		return true;
 	case OPT_PIN:
 		o->pin = true;
+		return true;
+	case OPT_PLOT:
+		o->plot = value;
 		return true;
 	case OPT_QUICK:
 		set_quick(o);

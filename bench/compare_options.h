@@ -16,7 +16,8 @@ struct compare_options {
 	enum workload_mode modes[2];
 	uint32_t modes_count;
 	char stiled[PATH_MAX];
-	const char *dir; /* NULL = a fresh one, removed afterwards */
+	const char *dir;  /* NULL = a fresh one, removed afterwards */
+	const char *plot; /* directory for SVG; NULL = none */
 };
 
 /* Returns 0; 1 when the help was asked for and printed; -1 when something is

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "compare_report.h"
 
+#include "plot.h"
 #include "report.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 void compare_report_head(const struct compare_options *o, const struct stand *s)
 {
@@ -74,4 +77,71 @@ json_t *compare_report_json(const struct compare_options *o,
 			  s->server_cpu >= 0));
 	report_set_machine(cell, &s->machine);
 	return cell;
+}
+
+/* Both servers with one mode: the cells of one number of connections. */
+static void add_series(struct plot *p, uint32_t connections,
+		       enum workload_mode mode,
+		       const struct compare_cell *cells, uint32_t cell_count)
+{
+	const char *sent = mode == WORKLOAD_RAW ? "key sent" : "hash sent";
+	struct plot_series *check, *null;
+	char name[48];
+
+	snprintf(name, sizeof(name), "stile, %s", sent);
+	check = plot_series(p, name, false, true);
+	snprintf(name, sizeof(name), "null server, %s", sent);
+	null = plot_series(p, name, true, true);
+	for (uint32_t i = 0; i < cell_count; i++) {
+		const struct compare_cell *c = &cells[i];
+
+		if (c->mode != mode || c->connections != connections)
+			continue;
+		plot_point(check, log2(c->depth), c->check_rps.median / 1e6);
+		plot_point(null, log2(c->depth), c->null_rps.median / 1e6);
+	}
+}
+
+static int plot_one(const struct compare_options *o, const struct stand *s,
+		    uint32_t connections, const struct compare_cell *cells,
+		    uint32_t cell_count, char *error, size_t error_len)
+{
+	struct plot *p = calloc(1, sizeof(*p));
+	char text[64];
+	int r;
+
+	if (!p) {
+		snprintf(error, error_len, "out of memory");
+		return -1;
+	}
+	snprintf(p->title, sizeof(p->title),
+		 "Throughput by depth, %" PRIu32 " connections", connections);
+	snprintf(p->subtitle, sizeof(p->subtitle),
+		 "1 worker, %" PRIu32 " keys, medians of %" PRIu32
+		 " runs of %.2g s; %.40s, %u CPUs; %.24s",
+		 o->keys, o->repetitions, o->seconds, s->machine.cpu,
+		 s->machine.cpus, s->machine.commit);
+	p->x_label = "depth: requests in one batch of a connection";
+	p->y_label = "million replies a second";
+	for (uint32_t i = 0; i < o->depths_count; i++) {
+		snprintf(text, sizeof(text), "%" PRIu32, o->depths[i]);
+		plot_tick(p, log2(o->depths[i]), text);
+	}
+	for (uint32_t i = 0; i < o->modes_count; i++)
+		add_series(p, connections, o->modes[i], cells, cell_count);
+	snprintf(text, sizeof(text), "throughput-%" PRIu32 ".svg", connections);
+	r = plot_write(p, o->plot, text, error, error_len);
+	free(p);
+	return r;
+}
+
+int compare_report_plot(const struct compare_options *o, const struct stand *s,
+			const struct compare_cell *cells, uint32_t cell_count,
+			char *error, size_t error_len)
+{
+	for (uint32_t i = 0; i < o->connections_count; i++)
+		if (plot_one(o, s, o->connections[i], cells, cell_count, error,
+			     error_len) < 0)
+			return -1;
+	return 0;
 }

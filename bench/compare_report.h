@@ -36,4 +36,10 @@ json_t *compare_report_json(const struct compare_options *o,
 			    const struct stand *s,
 			    const struct compare_cell *c);
 
+/* throughput-CONNECTIONS.svg for each number of connections: what was reached
+ * by depth. 0, or -1 with a sentence. */
+int compare_report_plot(const struct compare_options *o, const struct stand *s,
+			const struct compare_cell *cells, uint32_t cell_count,
+			char *error, size_t error_len);
+
 #endif

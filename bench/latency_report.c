@@ -125,20 +125,20 @@ json_t *latency_report_json(const struct latency_options *o,
 	return cell;
 }
 
-/* Ten points to each decade of 1 / (1 - percentile), as far as there are
+/* Twenty points to each decade of 1 / (1 - percentile), as far as there are
  * values to carry them. */
 static void add_series(struct plot *p, const char *name, bool reference,
 		       const struct histogram *h)
 {
 	struct plot_series *s = plot_series(p, name, reference, false);
 
-	for (int i = 0; i <= 60; i++) {
-		double beyond = pow(10, -i / 10.0);
+	for (int i = 0; i <= 120; i++) {
+		double beyond = pow(10, -i / 20.0);
 
 		if (i > 0 && beyond * (double)h->count < 1)
 			break;
 		plot_point(
-			s, i / 10.0,
+			s, i / 20.0,
 			(double)histogram_percentile(
 				h, (uint32_t)((1 - beyond) * HISTOGRAM_ALL)) /
 				1e3);

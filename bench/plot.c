@@ -13,10 +13,11 @@
 /* The picture, and the frame of the axes in it. */
 #define WIDTH 860
 #define HEIGHT 480
-#define LEFT 84.0
-#define RIGHT 836.0
+#define LEFT 92.0
+#define RIGHT 816.0
 #define TOP 104.0
 #define BOTTOM 412.0
+#define DECADES_FULL 4 /* with three ticks each */
 
 static const char style[] =
 	"<style>\n"
@@ -77,10 +78,15 @@ struct plot_series *plot_series(struct plot *p, const char *name,
 
 void plot_point(struct plot_series *s, double x, double y)
 {
-	check(s->count < PLOT_POINTS_MAX);
-	s->x[s->count] = x;
-	s->y[s->count] = y;
-	s->count++;
+	uint32_t i = s->count++;
+
+	check(s->count <= PLOT_POINTS_MAX);
+	for (; i > 0 && s->x[i - 1] > x; i--) {
+		s->x[i] = s->x[i - 1];
+		s->y[i] = s->y[i - 1];
+	}
+	s->x[i] = x;
+	s->y[i] = y;
 }
 
 static void put_text(FILE *f, const char *text)
@@ -173,6 +179,10 @@ static struct range range_of(const struct plot *p)
 		check(low > 0);
 		r.y0 = log10(nice_below(low));
 		r.y1 = log10(nice_above(high));
+		if (r.y1 - r.y0 > DECADES_FULL) {
+			r.y0 = floor(r.y0);
+			r.y1 = ceil(r.y1);
+		}
 		if (r.y1 - r.y0 < 0.3)
 			r.y1 = r.y0 + 1;
 	} else {
@@ -188,7 +198,7 @@ static void put_y_tick(FILE *f, const struct range *r, double y)
 	char label[32];
 	double at = y_of(r, y);
 
-	snprintf(label, sizeof(label), "%.6g", y);
+	snprintf(label, sizeof(label), "%.10g", y);
 	put_line(f, "grid", LEFT, at, RIGHT, at);
 	put_label(f, LEFT - 9, at + 4.5, "text-anchor=\"end\"", label);
 }
@@ -198,8 +208,11 @@ static void put_axes(FILE *f, const struct plot *p, const struct range *r)
 	if (r->y_log) {
 		double top = pow(10, r->y1) * 1.000001;
 
+		/* 1, 2, 5, 10 ...; over many decades 1, 10 ... */
+		double factor = r->y1 - r->y0 > DECADES_FULL ? 6 : 1.5;
+
 		for (double y = pow(10, r->y0); y <= top;
-		     y = nice_above(y * 1.5))
+		     y = nice_above(y * factor))
 			put_y_tick(f, r, y);
 	} else {
 		double step = nice_above(r->y1 / 6 * 0.999999);
@@ -219,7 +232,7 @@ static void put_axes(FILE *f, const struct plot *p, const struct range *r)
 	put_label(f, (LEFT + RIGHT) / 2, BOTTOM + 46, "text-anchor=\"middle\"",
 		  p->x_label);
 	fprintf(f,
-		"<text transform=\"translate(22 %.1f) rotate(-90)\" "
+		"<text transform=\"translate(20 %.1f) rotate(-90)\" "
 		"text-anchor=\"middle\">",
 		(TOP + BOTTOM) / 2);
 	put_text(f, p->y_label);
@@ -245,10 +258,10 @@ static void put_series(FILE *f, const struct plot_series *s, uint32_t idx,
 			idx, x_of(r, s->x[i]), y_of(r, s->y[i]));
 }
 
-/* One line above the frame; names are taken to be 8 units a character. */
+/* One line above the frame; a character is taken to be 7 units wide. */
 static void put_legend(FILE *f, const struct plot *p)
 {
-	double x = LEFT;
+	double x = 24;
 
 	for (uint32_t i = 0; i < p->series_count; i++) {
 		const struct plot_series *s = &p->series[i];
@@ -256,7 +269,7 @@ static void put_legend(FILE *f, const struct plot *p)
 		fprintf(f, "<path class=\"line s%u\"%s d=\"M%.1f %.1fh34\"/>\n",
 			i, dashes(s), x, TOP - 18.5);
 		put_label(f, x + 42, TOP - 14, "", s->name);
-		x += 66 + 8.0 * (double)strlen(s->name);
+		x += 60 + 7.0 * (double)strlen(s->name);
 	}
 }
 

@@ -49,6 +49,7 @@ struct plot {
 void plot_tick(struct plot *p, double at, const char *label);
 struct plot_series *plot_series(struct plot *p, const char *name,
 				bool reference, bool markers);
+/* In any order. */
 void plot_point(struct plot_series *s, double x, double y);
 
 /* Writes DIR/name; makes DIR when it is missing. 0, or -1 with a sentence. */
