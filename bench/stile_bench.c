@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "compare.h"
+#include "core.h"
 #include "latency.h"
 #include "machine.h"
 
@@ -13,6 +14,7 @@ static const struct command {
 } commands[] = {
 	{"compare", compare_main,
 	 "null server and real check, interleaved: what a check costs"},
+	{"core", core_main, "each stage of a check by itself, in process"},
 	{"latency", latency_main,
 	 "how long a reply takes at a given rate, from when it was due"},
 };

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include "core_stages.h"
+
+#include "base/clock.h"
+#include "gate/window.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define PROBE_BATCH 32u
+
+static const struct core_key *next_key(struct core_thread *t)
+{
+	const struct core_key *k = &t->keys[t->at];
+
+	if (++t->at == t->key_count)
+		t->at = 0;
+	return k;
+}
+
+static uint64_t now_of(const struct core_thread *t)
+{
+	return t->stage->denied ? t->world->full_at : clock_ticks();
+}
+
+static bool hash_chunk(struct core_thread *t)
+{
+	bool right = true;
+
+	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
+		const struct core_key *k = next_key(t);
+		uint8_t hash[SHA256_BYTES];
+
+		sha256(k->text, sizeof(k->text), hash);
+		right &= memcmp(hash, k->hash, 8) == 0;
+	}
+	return right;
+}
+
+static bool keytext_chunk(struct core_thread *t)
+{
+	bool right = true;
+
+	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
+		const struct core_key *k = next_key(t);
+
+		right &= keytext_classify(&t->gate.prefix, k->text,
+					  sizeof(k->text)) == KEYTEXT_OURS;
+	}
+	return right;
+}
+
+/* As gate/decide does it: the likely slot, and the whole search for the few
+ * keys that share their tag with another one. */
+static bool found(const struct core_thread *t,
+		  const struct keytable_level *level, const struct core_key *k,
+		  uint32_t slot)
+{
+	const struct key *keys = t->gate.arena->keys;
+
+	if (unlikely(!keytable_match(&keys[slot], k->hash)))
+		slot = keytable_find(level, keys, k->hash);
+	return slot == k->slot;
+}
+
+static bool probe_chunk(struct core_thread *t)
+{
+	const struct keytable_level *level = keytable_level(&t->world->table);
+	bool right = true;
+
+	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
+		const struct core_key *k = next_key(t);
+
+		right &= found(t, level, k, keytable_probe(level, k->hash));
+	}
+	return right;
+}
+
+/* The same in steps, as gate/decide does it. */
+static bool probe_batch_chunk(struct core_thread *t)
+{
+	const struct keytable_level *level = keytable_level(&t->world->table);
+	const struct core_key *keys[PROBE_BATCH];
+	uint32_t slots[PROBE_BATCH];
+	bool right = true;
+
+	for (uint32_t done = 0; done < CORE_CHUNK; done += PROBE_BATCH) {
+		for (uint32_t i = 0; i < PROBE_BATCH; i++) {
+			keys[i] = next_key(t);
+			keytable_prefetch(level, keys[i]->hash);
+		}
+		for (uint32_t i = 0; i < PROBE_BATCH; i++) {
+			slots[i] = keytable_probe(level, keys[i]->hash);
+			__builtin_prefetch(&t->gate.arena->keys[slots[i]]);
+		}
+		for (uint32_t i = 0; i < PROBE_BATCH; i++)
+			right &= found(t, level, keys[i], slots[i]);
+	}
+	return right;
+}
+
+static bool window_chunk(struct core_thread *t)
+{
+	struct arena *a = t->gate.arena;
+	bool right = true;
+	uint64_t now = 0;
+
+	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
+		const struct core_key *k = next_key(t);
+		struct window_answer answer;
+
+		if (i % CORE_INSTANT == 0)
+			now = now_of(t);
+		window_take(&t->gate.claim, &a->orgs[k->org],
+			    &a->keys[k->slot].used, 1, now, &answer);
+		right &= answer.allowed != t->stage->denied;
+	}
+	return right;
+}
+
+static void ask(const struct core_thread *t, const struct core_key *k,
+		struct check *c)
+{
+	memset(c, 0, sizeof(*c));
+	c->cost = 1;
+	if (t->stage->hashed) {
+		c->credential = CREDENTIAL_HASH;
+		memcpy(c->hash, k->hash, sizeof(c->hash));
+	} else {
+		c->credential = CREDENTIAL_KEY;
+		c->key = k->text;
+		c->key_len = sizeof(k->text);
+	}
+}
+
+static bool decide_chunk(struct core_thread *t)
+{
+	uint8_t reason = t->stage->denied ? REASON_RATE_LIMITED : REASON_ALLOW;
+	uint32_t batch = t->stage->batch;
+	bool right = true;
+
+	for (uint32_t done = 0; done < CORE_CHUNK; done += batch) {
+		for (uint32_t i = 0; i < batch; i++)
+			ask(t, next_key(t), &t->checks[i]);
+		gate_decide(&t->gate, t->checks, t->verdicts, batch, now_of(t),
+			    t->wall_ms);
+		for (uint32_t i = 0; i < batch; i++)
+			right &= t->verdicts[i].reason == reason;
+	}
+	return right;
+}
+
+/* Those that need full windows come last: filling them is done once. */
+const struct core_stage core_stages[] = {
+	{"keytext", keytext_chunk, true, false, false, 1},
+	{"sha256", hash_chunk, true, false, false, 1},
+	{"key table", probe_chunk, true, true, false, 1},
+	{"key table", probe_chunk, false, true, false, 1},
+	{"key table", probe_batch_chunk, false, true, false, PROBE_BATCH},
+	{"window, allowed", window_chunk, true, true, false, 1},
+	{"window, allowed", window_chunk, false, true, false, 1},
+	{"decide, raw", decide_chunk, true, false, false, 1},
+	{"decide, raw", decide_chunk, true, false, false, 32},
+	{"decide, raw", decide_chunk, true, false, false, 256},
+	{"decide, raw", decide_chunk, false, false, false, 1},
+	{"decide, raw", decide_chunk, false, false, false, 8},
+	{"decide, raw", decide_chunk, false, false, false, 32},
+	{"decide, raw", decide_chunk, false, false, false, 256},
+	{"decide, hashed", decide_chunk, true, true, false, 1},
+	{"decide, hashed", decide_chunk, true, true, false, 32},
+	{"decide, hashed", decide_chunk, true, true, false, 256},
+	{"decide, hashed", decide_chunk, false, true, false, 1},
+	{"decide, hashed", decide_chunk, false, true, false, 8},
+	{"decide, hashed", decide_chunk, false, true, false, 32},
+	{"decide, hashed", decide_chunk, false, true, false, 256},
+	{"window, denied", window_chunk, true, true, true, 1},
+	{"window, denied", window_chunk, false, true, true, 1},
+	{"decide, denied", decide_chunk, true, true, true, 32},
+	{"decide, denied", decide_chunk, false, true, true, 32},
+};
+const size_t core_stages_count = sizeof(core_stages) / sizeof(core_stages[0]);
+static_assert(CORE_CHUNK % GATE_BATCH_MAX == 0, "whole batches");
+
+void core_thread_init(struct core_thread *t, struct core_world *w,
+		      const struct core_stage *stage, uint32_t idx,
+		      uint32_t count)
+{
+	memset(t, 0, sizeof(*t));
+	t->stage = stage;
+	t->world = w;
+	t->keys = core_world_keys(w, stage->hot);
+	t->key_count = core_world_key_count(w, stage->hot);
+	t->at = (uint32_t)((uint64_t)t->key_count * idx / count);
+	t->wall_ms = clock_wall_ms();
+	gate_init(&t->gate, &w->file.arena, &w->table, &w->prefix, idx,
+		  &t->counters);
+}
