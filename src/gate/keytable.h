@@ -84,9 +84,9 @@ static inline void keytable_prefetch(const struct keytable_level *l,
 	__builtin_prefetch(&l->buckets[keytable_tag(hash) & l->mask]);
 }
 
-/* The slot of the first entry with this tag: where the key is, in all but one
- * of 2^37 cases; 0 = surely unknown. keytable_match() tells once its line has
- * arrived. */
+/* The slot of the first entry with this tag: where the key is, unless another
+ * key has the same 40 bits (of a million keys about one has such a twin); 0 =
+ * surely unknown. keytable_match() tells once its line has arrived. */
 uint32_t keytable_probe(const struct keytable_level *l,
 			const uint8_t hash[static 32]);
 
