@@ -186,8 +186,10 @@ static struct range range_of(const struct plot *p)
 		if (r.y1 - r.y0 < 0.3)
 			r.y1 = r.y0 + 1;
 	} else {
-		double step = nice_above((high > 0 ? high : 1) / 6);
+		double step;
 
+		high = high > 0 ? high : 1;
+		step = nice_above(high / 6);
 		r.y1 = ceil(high / step) * step;
 	}
 	return r;
