@@ -111,8 +111,8 @@ static bool window_chunk(struct core_thread *t)
 
 		if (i % CORE_INSTANT == 0)
 			now = now_of(t);
-		window_take(&t->gate.claim, &a->orgs[k->org],
-			    &a->keys[k->slot].used, 1, now, &answer);
+		window_take_one(&t->gate.claim, &a->orgs[k->org],
+				&a->keys[k->slot].used, 1, now, &answer);
 		right &= answer.allowed != t->stage->denied;
 	}
 	return right;

@@ -154,7 +154,8 @@ static void take_everywhere(struct core_world *w, uint64_t now, uint32_t most)
 		uint32_t taken = 0;
 
 		do
-			window_take(&c, &a->orgs[slot], NULL, 1, now, &answer);
+			window_take_one(&c, &a->orgs[slot], NULL, 1, now,
+					&answer);
 		while (answer.allowed && ++taken < most);
 	}
 }
