@@ -73,7 +73,7 @@ void claim_init(struct claim *c, struct arena *a, uint32_t owner,
 	c->owner = owner;
 	c->descriptor = &a->descriptors[owner];
 	c->counters = counters;
-	c->count = 0;
+	c->next = c->descriptor->words;
 	/* PAIRS: nothing. Only the owner reads or writes last_seq; a restart
 	 * that follows is ordered by the process's end. */
 	c->seq = atomic_load_explicit(&c->descriptor->last_seq,
@@ -86,14 +86,15 @@ bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
 	uint64_t seq = ++c->seq;
 	uint64_t name = seq << 8 | (uint64_t)c->owner << 1 | 1;
 	uint64_t expected = version;
-	unsigned i;
+	struct claim_word *w;
 
 	check_hot((version & 1) == 0);
 	/* PAIRS: copy_decision(), acquire; the reason is claim_add()'s. */
 	atomic_store_explicit(&d->gate_off, claim_offset(c->arena, gate),
 			      memory_order_release);
 	atomic_store_explicit(&d->gate_next, version + 2, memory_order_release);
-	atomic_store_explicit(&d->count, c->count, memory_order_release);
+	atomic_store_explicit(&d->count, (uint64_t)(c->next - d->words),
+			      memory_order_release);
 	atomic_store_explicit(&d->last_seq, seq, memory_order_release);
 	/* PAIRS: copy_decision(), acquire on seq. Publishes all fields above.
 	 */
@@ -106,15 +107,12 @@ bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
 						     memory_order_relaxed))
 		return false;
 
-	for (i = 0; i < c->count; i++) {
-		struct claim_word *w = &d->words[i];
-
+	for (w = d->words; w < c->next; w++)
 		/* PAIRS: nothing. Our own stores, read back. */
 		swing(word_at(c->arena, atomic_load_explicit(
 						&w->off, memory_order_relaxed)),
 		      atomic_load_explicit(&w->from, memory_order_relaxed),
 		      atomic_load_explicit(&w->to, memory_order_relaxed));
-	}
 	/* The gate's release also publishes the words: PAIRS claim_settle(). */
 	swing(gate, name, version + 2);
 	return true;

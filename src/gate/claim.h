@@ -34,7 +34,7 @@ struct claim {
 	struct counters *counters; /* helps are counted here; may be NULL */
 	uint64_t seq;
 	uint32_t owner;
-	uint32_t count;
+	struct claim_word *next; /* of the descriptor's, to be filled */
 };
 
 /* `owner` < ARENA_OWNERS, used by one thread at a time. */
@@ -77,16 +77,16 @@ static inline void claim_begin(struct claim *c)
 	 * below are releases, so a helper that saw one of them sees this
 	 * zero (or something newer) too; relaxed is enough here. */
 	atomic_store_explicit(&c->descriptor->seq, 0, memory_order_relaxed);
-	c->count = 0;
+	c->next = c->descriptor->words;
 }
 
 static inline void claim_add(struct claim *c, word_t *w, uint64_t from,
 			     uint64_t to)
 {
-	struct claim_word *d = &c->descriptor->words[c->count];
+	struct claim_word *d = c->next;
 
-	check(c->count < CLAIM_WORDS_MAX);
-	c->count++;
+	check(d < c->descriptor->words + CLAIM_WORDS_MAX);
+	c->next = d + 1;
 	/* PAIRS: copy_decision(), acquire. Orders the zero in seq before these:
 	 * a helper with a half-new copy finds out. */
 	atomic_store_explicit(&d->off, claim_offset(c->arena, w),

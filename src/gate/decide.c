@@ -209,10 +209,10 @@ static inline void answer(const struct check *c, struct verdict *v,
 static void take_run(struct gate *g, const struct check *checks,
 		     struct verdict *verdicts, struct org *org, uint64_t now)
 {
-	unsigned i;
+	unsigned count = g->run_count, i;
 
-	window_take(&g->claim, org, g->asks, g->run_count, now);
-	for (i = 0; i < g->run_count; i++)
+	window_take(&g->claim, org, g->asks, count, now);
+	for (i = 0; i < count; i++)
 		answer(&checks[g->run[i]], &verdicts[g->run[i]],
 		       &g->asks[i].answer);
 	g->run_count = 0;
