@@ -107,7 +107,7 @@ static int fill_arena(struct core_world *w, uint32_t *order)
 
 int core_world_init(struct core_world *w, uint32_t org_count)
 {
-	uint32_t *order = malloc(org_count * sizeof(*order));
+	uint32_t *order = calloc(org_count, sizeof(*order));
 	int r;
 
 	check(org_count >= CORE_ORGS_MIN && org_count <= CORE_ORGS_MAX);

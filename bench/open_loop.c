@@ -45,6 +45,7 @@ struct open_loop {
 	struct open_conn *conns;
 	uint8_t *in;
 	uint8_t *answered; /* one for each arrival */
+	uint32_t turn;     /* connection of the next arrival */
 	uint64_t next;     /* arrival: all before it have come due */
 	uint64_t replies;  /* to all arrivals */
 	uint64_t first;    /* arrival that counts */
@@ -183,7 +184,8 @@ static void take_due(struct open_loop *l, uint64_t now_ns)
 		if (l->next >= l->first)
 			histogram_record(&l->result.lag_ns,
 					 now_ns - due_ns(l, l->next));
-		l->conns[l->next % l->o->connections].due++;
+		l->conns[l->turn].due++;
+		l->turn = l->turn + 1 < l->o->connections ? l->turn + 1 : 0;
 		l->next++;
 	}
 }
@@ -206,16 +208,18 @@ static int submit(struct open_loop *l, uint64_t now_ns)
 /* Everything of one round but taking the time. */
 static bool step(struct open_loop *l, uint64_t now_ns)
 {
-	uint64_t from = l->next;
+	uint32_t from = l->turn, connections = l->o->connections;
+	uint64_t before = l->next, came;
 	struct io_uring_cqe *cqe;
 	unsigned int head, count = 0;
 	int r;
 
 	take_due(l, now_ns);
-	if (l->next - from > l->o->connections)
-		from = l->next - l->o->connections;
-	for (; from < l->next; from++)
-		flush(l, &l->conns[from % l->o->connections]);
+	came = l->next - before;
+	for (uint64_t i = 0; i < came && i < connections; i++) {
+		flush(l, &l->conns[from]);
+		from = from + 1 < connections ? from + 1 : 0;
+	}
 	r = submit(l, now_ns);
 	if (r < 0 && r != -ETIME && r != -EINTR)
 		return say(l, "io_uring failed", r);

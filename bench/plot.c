@@ -208,14 +208,14 @@ static void put_y_tick(FILE *f, const struct range *r, double y)
 static void put_axes(FILE *f, const struct plot *p, const struct range *r)
 {
 	if (r->y_log) {
-		double top = pow(10, r->y1) * 1.000001;
-
 		/* 1, 2, 5, 10 ...; over many decades 1, 10 ... */
 		double factor = r->y1 - r->y0 > DECADES_FULL ? 6 : 1.5;
+		double y = pow(10, r->y0);
 
-		for (double y = pow(10, r->y0); y <= top;
-		     y = nice_above(y * factor))
+		while (y <= pow(10, r->y1) * 1.000001) {
 			put_y_tick(f, r, y);
+			y = nice_above(y * factor);
+		}
 	} else {
 		double step = nice_above(r->y1 / 6 * 0.999999);
 
