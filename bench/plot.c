@@ -153,10 +153,10 @@ static double nice_above(double v)
 static struct range range_of(const struct plot *p)
 {
 	struct range r = {.y_log = p->y_log};
-	double low = INFINITY, high = 0;
+	double low = HUGE_VAL, high = 0;
 
-	r.x0 = INFINITY;
-	r.x1 = -INFINITY;
+	r.x0 = HUGE_VAL;
+	r.x1 = -HUGE_VAL;
 	for (uint32_t i = 0; i < p->series_count; i++) {
 		const struct plot_series *s = &p->series[i];
 
