@@ -38,11 +38,13 @@ static int run_one(struct compare *c, bool null, uint32_t connections,
 		   uint32_t depth, struct load_result *ret)
 {
 	const struct compare_options *o = &c->options;
+	struct dialect dialect;
 	struct load_options load = {
-		.path = null ? c->stand.null_path : c->stand.daemon.socket_path,
-		.server =
-			null ? &c->stand.null_server : &c->stand.daemon.process,
-		.server_is_null = null,
+		.address.path =
+			null ? c->stand.null_path : c->stand.daemon.socket_path,
+		.servers = {null ? &c->stand.null_server
+				 : &c->stand.daemon.process},
+		.server_count = 1,
 		.server_cpu = c->stand.server_cpu,
 		.connections = connections,
 		.depth = depth,
@@ -52,8 +54,8 @@ static int run_one(struct compare *c, bool null, uint32_t connections,
 		.interrupted = &stand_interrupted,
 	};
 
-	return load_run(&load, &c->stand.workload, ret, c->stand.error,
-			STAND_ERROR_LEN);
+	dialect_of_frames(&dialect, &c->stand.workload, null);
+	return load_run(&load, &dialect, ret, c->stand.error, STAND_ERROR_LEN);
 }
 
 /* The figures of one run of one server. */

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #define READY_TIMEOUT_MS 60000
-#define LOG_TAIL_BYTES 400
 
 static int write_config(const struct daemon_server *d, const char *path)
 {
@@ -33,19 +32,6 @@ static int write_config(const struct daemon_server *d, const char *path)
 		"log_level: warn\n",
 		d->dir, d->runtime_dir);
 	return fclose(f) != 0 ? -errno : 0;
-}
-
-static _Noreturn void exec_daemon(const char *stiled, const char *config,
-				  const char *log, int ready_fd)
-{
-	int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-
-	if (log_fd >= 0)
-		dup2(log_fd, STDERR_FILENO);
-	dup2(ready_fd, STDOUT_FILENO);
-	unsetenv("NOTIFY_SOCKET");
-	execl(stiled, "stiled", "--config", config, (char *)NULL);
-	_exit(127);
 }
 
 /* Reads the daemon's standard output until the line `ready`. */
@@ -75,30 +61,12 @@ static bool wait_until_ready(int fd)
 	return false;
 }
 
-static void read_log_tail(const char *log, char *out, size_t out_len)
-{
-	FILE *f = fopen(log, "re");
-	size_t n = 0;
-
-	if (f && fseek(f, 0, SEEK_END) == 0) {
-		long size = ftell(f);
-
-		fseek(f, size > LOG_TAIL_BYTES ? size - LOG_TAIL_BYTES : 0,
-		      SEEK_SET);
-		n = fread(out, 1, out_len - 1, f);
-	}
-	if (f)
-		fclose(f);
-	out[n] = '\0';
-}
-
 int daemon_start(struct daemon_server *d, const char *stiled, const char *dir,
 		 int cpu, char *error, size_t error_len)
 {
-	char config[PATH_MAX], log[PATH_MAX], tail[LOG_TAIL_BYTES + 1];
-	pid_t parent = getpid();
-	int ready[2];
-	pid_t pid;
+	char config[PATH_MAX], log[PATH_MAX], tail[PROCESS_LOG_TAIL];
+	const char *argv[] = {stiled, "--config", config, NULL};
+	int ready[2], r;
 
 	memset(d, 0, sizeof(*d));
 	if (snprintf(d->dir, sizeof(d->dir), "%s", dir) >= PATH_MAX - 16) {
@@ -107,6 +75,7 @@ int daemon_start(struct daemon_server *d, const char *stiled, const char *dir,
 	}
 	snprintf(d->socket_path, PATH_MAX, "%.*s/stile.sock", PATH_MAX - 16,
 		 dir);
+	snprintf(d->http_path, PATH_MAX, "%.*s/http.sock", PATH_MAX - 16, dir);
 	snprintf(d->admin_path, PATH_MAX, "%.*s/admin.sock", PATH_MAX - 16,
 		 dir);
 	snprintf(config, PATH_MAX, "%.*s/stiled.yaml", PATH_MAX - 16, dir);
@@ -125,21 +94,15 @@ int daemon_start(struct daemon_server *d, const char *stiled, const char *dir,
 		return -1;
 	}
 
-	pid = fork();
-	if (pid == 0) {
-		process_enter_child(parent, cpu);
-		exec_daemon(stiled, config, log, ready[1]);
-	}
+	r = process_spawn(&d->process, "stiled", argv, log, ready[1], cpu);
 	close(ready[1]);
-	d->process.pid = pid > 0 ? pid : 0;
-	d->process.name = "stiled";
-	if (pid > 0 && wait_until_ready(ready[0])) {
+	if (r == 0 && wait_until_ready(ready[0])) {
 		/* Stays open unread: stiled has nothing more to say there, and
 		 * would not survive a closed one if it had. */
 		return 0;
 	}
 	close(ready[0]);
-	read_log_tail(log, tail, sizeof(tail));
+	process_log_tail(log, tail);
 	snprintf(error, error_len, "%s did not become ready%s%s", stiled,
 		 tail[0] ? ":\n" : "", tail);
 	return -1;

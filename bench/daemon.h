@@ -18,7 +18,8 @@ struct daemon_server {
 	struct process process;
 	char dir[PATH_MAX];         /* state, sockets, configuration, log */
 	char runtime_dir[PATH_MAX]; /* counters, on tmpfs; "" = none made */
-	char socket_path[PATH_MAX];
+	char socket_path[PATH_MAX]; /* native */
+	char http_path[PATH_MAX];
 	char admin_path[PATH_MAX];
 };
 

@@ -12,19 +12,23 @@
  * Bounded    by warmup_ns + measure_ns, and by LOAD_STALL_NS without any
  *            reply, which is an error.
  */
+#include "address.h"
+#include "dialect.h"
 #include "process.h"
-#include "workload.h"
 
 #include <signal.h>
 
 #define LOAD_CONNECTIONS_MAX 1024
 #define LOAD_THREADS_MAX 64
+#define LOAD_SERVERS_MAX 3
 #define LOAD_STALL_NS UINT64_C(5000000000)
 
 struct load_options {
-	const char *path; /* the server's socket */
-	struct process *server;
-	bool server_is_null;
+	struct address address; /* of the server */
+	/* The processes that do the work, whose CPU time counts: the server
+	 * and whom it asks. */
+	struct process *servers[LOAD_SERVERS_MAX];
+	uint32_t server_count;
 	int server_cpu; /* the load keeps off it; -1 = no matter */
 	uint32_t connections, depth, threads;
 	uint64_t warmup_ns, measure_ns;
@@ -34,18 +38,26 @@ struct load_options {
 struct load_result {
 	/* within the measured time */
 	uint64_t elapsed_ns, replies;
-	uint64_t server_cpu_ns, client_cpu_ns;
+	uint64_t server_cpu_ns, client_cpu_ns; /* server: the sum of the next */
+	uint64_t each_cpu_ns[LOAD_SERVERS_MAX];
 	/* the whole run, warm-up and last batches included */
 	struct workload_tally total;
 };
 
 /* Returns 0, or -1 with a sentence in `error`: a wrong reply, a server that
  * died or went silent, a clock that makes no sense. */
-int load_run(const struct load_options *o, const struct workload *w,
+int load_run(const struct load_options *o, const struct dialect *d,
 	     struct load_result *ret_result, char *error, size_t error_len);
 
-/* A connected socket, or -errno. */
-int load_connect(const char *path);
+/*
+ * Asks every request of d once, in order: fills a server that begins empty.
+ * Uses address, servers, connections, depth and interrupted of o. A batch and
+ * its replies have to fit a socket's buffers, because all are sent before any
+ * is read. Returns as load_run() does; *ret_tally is added to.
+ */
+#define LOAD_PASS_DEPTH_MAX 64u
+int load_pass(const struct load_options *o, const struct dialect *d,
+	      struct workload_tally *ret_tally, char *error, size_t error_len);
 
 /*
  * Sends one frame on a connection of its own and waits for the reply.

@@ -13,25 +13,36 @@
 #define WAIT_S 1 /* how often a loader looks whether to stop */
 #define IS_SEND UINT64_C(1)
 
-static void queue_batch(struct loader *l, uint32_t conn_idx)
+static void queue_recv(struct loader *l, uint32_t conn_idx)
 {
-	uint32_t depth = l->options->depth;
+	const struct dialect *d = l->dialect;
 	struct load_conn *c = &l->conns[conn_idx];
-	struct io_uring_sqe *send = io_uring_get_sqe(&l->ring);
 	struct io_uring_sqe *recv = io_uring_get_sqe(&l->ring);
 
-	check(send && recv); /* two for each connection: always room */
+	check(recv != NULL); /* two for each connection: always room */
+	io_uring_prep_recv(recv, c->fd, c->replies + c->received,
+			   (size_t)l->options->depth * d->reply_bytes_max -
+				   c->received,
+			   d->reply_is_fixed ? MSG_WAITALL : 0);
+	io_uring_sqe_set_data64(recv, (uint64_t)conn_idx << 1);
+}
+
+static void queue_batch(struct loader *l, uint32_t conn_idx)
+{
+	const struct dialect *d = l->dialect;
+	struct load_conn *c = &l->conns[conn_idx];
+	struct io_uring_sqe *send = io_uring_get_sqe(&l->ring);
+
+	check(send != NULL); /* likewise */
 	io_uring_prep_send(send, c->fd,
-			   l->workload->frames +
-				   (size_t)c->first * NATIVE_REQUEST_BYTES,
-			   (size_t)depth * NATIVE_REQUEST_BYTES,
+			   d->requests + (size_t)c->first * d->request_bytes,
+			   (size_t)l->options->depth * d->request_bytes,
 			   MSG_WAITALL | MSG_NOSIGNAL);
 	send->flags |= IOSQE_CQE_SKIP_SUCCESS;
 	io_uring_sqe_set_data64(send, (uint64_t)conn_idx << 1 | IS_SEND);
-
-	io_uring_prep_recv(recv, c->fd, c->replies,
-			   (size_t)depth * NATIVE_REPLY_BYTES, MSG_WAITALL);
-	io_uring_sqe_set_data64(recv, (uint64_t)conn_idx << 1);
+	c->judged = 0;
+	c->received = c->taken = 0;
+	queue_recv(l, conn_idx);
 }
 
 static void next_batch(struct loader *l, uint32_t conn_idx)
@@ -40,16 +51,51 @@ static void next_batch(struct loader *l, uint32_t conn_idx)
 	uint32_t depth = l->options->depth;
 
 	c->first += depth;
-	if (c->first + depth > l->workload->frame_count)
+	if (c->first + depth > l->dialect->request_count)
 		c->first = 0;
 	queue_batch(l, conn_idx);
+}
+
+/* Takes what a receive brought. Returns 1 when the batch is complete, 0 when
+ * more has to come, -1 when something is wrong. */
+static int take_replies(struct loader *l, struct load_conn *c, int received)
+{
+	const struct dialect *d = l->dialect;
+	uint32_t depth = l->options->depth, count = 0;
+	size_t room = (size_t)depth * d->reply_bytes_max;
+	ssize_t n;
+
+	c->received += received > 0 ? (size_t)received : 0;
+	if (received <= 0 || (d->reply_is_fixed && c->received < room)) {
+		snprintf(l->error, sizeof(l->error),
+			 "%s after %zu bytes of a batch of replies",
+			 received < 0 ? strerror(-received)
+				      : "the server closed the connection",
+			 c->received);
+		return -1;
+	}
+	n = d->judge(d, c->first + c->judged, depth - c->judged,
+		     c->replies + c->taken, c->received - c->taken, &l->tally,
+		     &count, l->error, sizeof(l->error));
+	if (n < 0)
+		return -1;
+	c->taken += (size_t)n;
+	c->judged += count;
+	if (c->judged == depth && c->taken == c->received)
+		return 1;
+	if (c->judged < depth && c->received < room)
+		return 0;
+	snprintf(l->error, sizeof(l->error),
+		 "the server sent more than the replies to a batch: %zu bytes",
+		 c->received);
+	return -1;
 }
 
 static bool handle_cqe(struct loader *l, const struct io_uring_cqe *cqe)
 {
 	uint32_t conn_idx = (uint32_t)(cqe->user_data >> 1);
 	uint32_t depth = l->options->depth;
-	struct load_conn *c = &l->conns[conn_idx];
+	int r;
 
 	if (cqe->user_data & IS_SEND) {
 		snprintf(l->error, sizeof(l->error),
@@ -58,19 +104,13 @@ static bool handle_cqe(struct loader *l, const struct io_uring_cqe *cqe)
 				      : "the server closed the connection");
 		return false;
 	}
-	if (cqe->res != (int)(depth * NATIVE_REPLY_BYTES)) {
-		snprintf(l->error, sizeof(l->error),
-			 "%s after %d of the %u bytes of a batch of replies",
-			 cqe->res < 0 ? strerror(-cqe->res)
-				      : "the server closed the connection",
-			 cqe->res < 0 ? 0 : cqe->res,
-			 depth * NATIVE_REPLY_BYTES);
+	r = take_replies(l, &l->conns[conn_idx], cqe->res);
+	if (r < 0)
 		return false;
+	if (r == 0) {
+		queue_recv(l, conn_idx);
+		return true;
 	}
-	if (!workload_verify(l->workload, l->options->server_is_null, c->first,
-			     depth, c->replies, &l->tally, l->error,
-			     sizeof(l->error)))
-		return false;
 
 	/* PAIRS: loader_replies(), relaxed. A number that guards nothing; one
 	 * writer. */

@@ -21,14 +21,16 @@
 
 struct load_conn {
 	int fd;
-	uint32_t first; /* frame at which the batch begins */
-	uint8_t *replies;
+	uint32_t first;         /* request at which the batch begins */
+	uint32_t judged;        /* replies of the batch */
+	uint8_t *replies;       /* room for those of a batch, page-aligned */
+	size_t received, taken; /* bytes of them, and those judged */
 };
 
 /* The caller fills in options to conn_count; the rest starts as zeros. */
 struct loader {
 	const struct load_options *options;
-	const struct workload *workload;
+	const struct dialect *dialect;
 	struct load_conn *conns;
 	uint32_t conn_count;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "open_loop.h"
 
+#include "address.h"
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/line.h"
@@ -331,13 +332,14 @@ static bool finish(struct open_loop *l, const struct clocks *before)
 static bool open_conns(struct open_loop *l)
 {
 	const struct open_loop_options *o = l->o;
+	struct address address = {.path = o->path};
 
 	for (uint32_t i = 0; i < o->connections; i++)
 		l->conns[i].fd = -1;
 	for (uint32_t i = 0; i < o->connections; i++) {
 		struct open_conn *c = &l->conns[i];
 
-		c->fd = load_connect(o->path);
+		c->fd = address_connect(&address);
 		if (c->fd < 0) {
 			snprintf(l->error, l->error_len,
 				 "cannot connect to %s: %s", o->path,
@@ -408,7 +410,7 @@ int open_loop_run(const struct open_loop_options *o, const struct workload *w,
 			char what[512];
 
 			snprintf(what, sizeof(what), "%s", error);
-			process_explain(o->server, what, error, error_len);
+			process_explain(&o->server, 1, what, error, error_len);
 		}
 	}
 	for (uint32_t i = 0; i < o->connections; i++)

@@ -4,10 +4,12 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -27,6 +29,106 @@ void process_enter_child(pid_t parent, int cpu)
 	signal(SIGTERM, SIG_DFL);
 	if (cpu >= 0)
 		process_pin_self(cpu);
+}
+
+bool process_find(const char *name, char *ret_path, size_t ret_len)
+{
+	const char *dirs = getenv("PATH");
+	char all[4096], *rest = all, *dir;
+
+	if (strchr(name, '/'))
+		return snprintf(ret_path, ret_len, "%s", name) < (int)ret_len &&
+		       access(ret_path, X_OK) == 0;
+	snprintf(all, sizeof(all), "%s:/usr/local/sbin:/usr/sbin:/sbin",
+		 dirs ? dirs : "/usr/bin");
+	while ((dir = strsep(&rest, ":")))
+		if (snprintf(ret_path, ret_len, "%s/%s", dir, name) <
+			    (int)ret_len &&
+		    access(ret_path, X_OK) == 0)
+			return true;
+	return false;
+}
+
+static _Noreturn void exec_program(const char *const argv[], int out_fd,
+				   int err_fd)
+{
+	dup2(err_fd, STDERR_FILENO);
+	dup2(out_fd >= 0 ? out_fd : err_fd, STDOUT_FILENO);
+	unsetenv("NOTIFY_SOCKET"); /* ours, if we have one */
+	/* execv() changes nothing; its type is older than const. */
+	execv(argv[0], (char *const *)(uintptr_t)argv);
+	_exit(127);
+}
+
+static int spawn(struct process *p, const char *name, const char *const argv[],
+		 int out_fd, int err_fd, int cpu)
+{
+	pid_t parent = getpid();
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		process_enter_child(parent, cpu);
+		exec_program(argv, out_fd, err_fd);
+	}
+	p->pid = pid;
+	p->name = name;
+	return 0;
+}
+
+int process_spawn(struct process *p, const char *name, const char *const argv[],
+		  const char *log, int out_fd, int cpu)
+{
+	int log_fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int r;
+
+	if (log_fd < 0)
+		return -errno;
+	r = spawn(p, name, argv, out_fd, log_fd, cpu);
+	close(log_fd);
+	return r;
+}
+
+void process_log_tail(const char *log, char out[static PROCESS_LOG_TAIL])
+{
+	FILE *f = fopen(log, "re");
+	size_t n = 0;
+
+	if (f && fseek(f, 0, SEEK_END) == 0) {
+		long size = ftell(f), most = PROCESS_LOG_TAIL - 1;
+
+		fseek(f, size > most ? size - most : 0, SEEK_SET);
+		n = fread(out, 1, PROCESS_LOG_TAIL - 1, f);
+	}
+	if (f)
+		fclose(f);
+	out[n] = '\0';
+}
+
+bool process_first_line(const char *const argv[], char *out, size_t out_len)
+{
+	struct process p = {0};
+	size_t len = 0;
+	ssize_t n = -1;
+	int fds[2];
+
+	if (pipe2(fds, O_CLOEXEC) < 0)
+		return false;
+	/* Some tell their version on standard error. */
+	if (spawn(&p, argv[0], argv, fds[1], fds[1], -1) == 0) {
+		close(fds[1]);
+		while (len < out_len - 1 &&
+		       (n = read(fds[0], out + len, out_len - 1 - len)) > 0)
+			len += (size_t)n;
+		waitpid(p.pid, NULL, 0);
+	} else {
+		close(fds[1]);
+	}
+	close(fds[0]);
+	out[len] = '\0';
+	out[strcspn(out, "\n")] = '\0';
+	return out[0] != '\0';
 }
 
 int process_pin_self(int cpu)
@@ -90,17 +192,19 @@ bool process_has_ended(struct process *p, char *why, size_t why_len)
 	return true;
 }
 
-void process_explain(struct process *p, const char *what, char *error,
-		     size_t error_len)
+void process_explain(struct process *const *processes, uint32_t count,
+		     const char *what, char *error, size_t error_len)
 {
 	char why[128];
 
 	/* What a client saw is often only the end of a server, which may take
 	 * a moment until it can be waited for. */
 	for (int i = 0; i < 20; i++) {
-		if (process_has_ended(p, why, sizeof(why))) {
-			snprintf(error, error_len, "%s", why);
-			return;
+		for (uint32_t k = 0; k < count; k++) {
+			if (process_has_ended(processes[k], why, sizeof(why))) {
+				snprintf(error, error_len, "%s", why);
+				return;
+			}
 		}
 		usleep(5000);
 	}

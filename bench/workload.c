@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/keytext.h"
 #include "base/line.h"
+#include "pages.h"
 #include "splitmix.h"
 
 #include <assert.h>
@@ -13,26 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-
-/* Large and read at random or by the kernel: pages of 2 MiB if there are any
- * to be had, so that the client's TLB misses are not part of a figure. */
-static void *map_large(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (p == MAP_FAILED)
-		return NULL;
-	madvise(p, bytes, MADV_HUGEPAGE); /* a wish; refusal is fine */
-	return p;
-}
-
-static void unmap_large(void *p, size_t bytes)
-{
-	if (p)
-		munmap(p, bytes);
-}
 
 static size_t keys_bytes(const struct workload *w)
 {
@@ -95,10 +76,10 @@ int workload_init(struct workload *w, uint32_t key_count, uint32_t keys_per_org)
 		w->org_count = 1;
 	w->frame_count = key_count > WORKLOAD_FRAMES_MIN ? key_count
 							 : WORKLOAD_FRAMES_MIN;
-	w->keys = map_large(keys_bytes(w));
-	w->frames = map_large(frames_bytes(w));
-	w->expect = map_large(expect_bytes(w));
-	w->order = map_large(order_bytes(w));
+	w->keys = pages_map(keys_bytes(w));
+	w->frames = pages_map(frames_bytes(w));
+	w->expect = pages_map(expect_bytes(w));
+	w->order = pages_map(order_bytes(w));
 	w->orgs = calloc(w->org_count, sizeof(*w->orgs));
 	r = w->keys && w->frames && w->expect && w->order && w->orgs
 		    ? make_keys(w)
@@ -113,12 +94,29 @@ int workload_init(struct workload *w, uint32_t key_count, uint32_t keys_per_org)
 
 void workload_deinit(struct workload *w)
 {
-	unmap_large(w->keys, keys_bytes(w));
-	unmap_large(w->frames, frames_bytes(w));
-	unmap_large(w->expect, expect_bytes(w));
-	unmap_large(w->order, order_bytes(w));
+	pages_unmap(w->keys, keys_bytes(w));
+	pages_unmap(w->frames, frames_bytes(w));
+	pages_unmap(w->expect, expect_bytes(w));
+	pages_unmap(w->order, order_bytes(w));
 	free(w->orgs);
 	memset(w, 0, sizeof(*w));
+}
+
+int workload_twin_init(struct workload *twin, const struct workload *w,
+		       enum workload_mode mode)
+{
+	*twin = *w;
+	twin->frames = pages_map(frames_bytes(w));
+	if (!twin->frames)
+		return -ENOMEM;
+	workload_build(twin, mode);
+	return 0;
+}
+
+void workload_twin_deinit(struct workload *twin)
+{
+	pages_unmap(twin->frames, frames_bytes(twin));
+	memset(twin, 0, sizeof(*twin));
 }
 
 void workload_key_hash(const struct workload_key *k,

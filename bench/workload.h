@@ -67,6 +67,12 @@ void workload_key_hash(const struct workload_key *k,
 /* Builds the frames; to be called again when the mode changes. */
 void workload_build(struct workload *w, enum workload_mode mode);
 
+/* The same keys in the same order in frames of another mode, built. Borrows
+ * all but its frames from w, which has to outlive it. -ENOMEM. */
+int workload_twin_init(struct workload *twin, const struct workload *w,
+		       enum workload_mode mode);
+void workload_twin_deinit(struct workload *twin);
+
 /* What became of a batch. */
 struct workload_tally {
 	uint64_t allowed, denied;

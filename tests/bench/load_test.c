@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "load.h"
 
+#include "memtext.h"
 #include "null_server.h"
 #include "scratch.h"
 
@@ -40,10 +41,11 @@ TestSuite(load, .init = setup, .fini = teardown, .timeout = 60);
 
 static int run(uint32_t depth, uint32_t threads, struct load_result *ret)
 {
+	struct dialect d;
 	struct load_options o = {
-		.path = path,
-		.server = &server,
-		.server_is_null = true,
+		.address.path = path,
+		.servers = {&server},
+		.server_count = 1,
 		.server_cpu = -1,
 		.connections = CONNECTIONS,
 		.depth = depth,
@@ -53,7 +55,8 @@ static int run(uint32_t depth, uint32_t threads, struct load_result *ret)
 		.interrupted = &interrupted,
 	};
 
-	return load_run(&o, &w, ret, error, sizeof(error));
+	dialect_of_frames(&d, &w, true);
+	return load_run(&o, &d, ret, error, sizeof(error));
 }
 
 Test(load, null_server_answers_every_request)
@@ -118,12 +121,105 @@ Test(load, single_request_is_answered)
 	cr_assert_eq(reply[0], NATIVE_CHECK_KEY | 0x80);
 }
 
+static void start_server(void (*serve)(int listen_fd, const void *arg),
+			 const void *arg)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	pid_t parent = getpid();
+	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	memcpy(addr.sun_path, path, sizeof(path));
+	cr_assert_eq(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	cr_assert_eq(listen(fd, 16), 0);
+	server.name = "our server";
+	server.pid = fork();
+	if (server.pid == 0) {
+		process_enter_child(parent, -1);
+		serve(fd, arg);
+	}
+	close(fd);
+}
+
+/* ---- replies of any length, in pieces that end anywhere ---- */
+
+#define PIECE 7u
+
+/* Answers each line with its number, counted from 1, plus `more`. */
+static _Noreturn void count_lines(int listen_fd, const void *more)
+{
+	for (;;) {
+		int fd = accept(listen_fd, NULL, NULL);
+		uint64_t lines = 0;
+		char in[4096];
+		ssize_t n;
+
+		while ((n = recv(fd, in, sizeof(in), 0)) > 0) {
+			char out[4096];
+			size_t len = 0;
+
+			for (ssize_t i = 0; i < n; i++)
+				if (in[i] == '\n')
+					len += (size_t)sprintf(
+						out + len, "%lu\r\n%s", ++lines,
+						(const char *)more);
+			for (size_t at = 0; at < len; at += PIECE)
+				send(fd, out + at,
+				     len - at < PIECE ? len - at : PIECE,
+				     MSG_NOSIGNAL);
+		}
+		close(fd);
+	}
+}
+
+static int pass_lines(const char *more, struct workload_tally *tally)
+{
+	struct dialect d;
+	struct load_options o = {
+		.address.path = path,
+		.servers = {&server},
+		.server_count = 1,
+		.connections = 1, /* the server serves one at a time */
+		.depth = DEPTH,
+		.interrupted = &interrupted,
+	};
+	struct load_result r;
+	int result;
+
+	start_server(count_lines, more);
+	cr_assert_eq(memtext_dialect_incr(&d, &w), 0);
+	result = load_pass(&o, &d, tally, error, sizeof(error));
+	if (result == 0) {
+		o.threads = 1;
+		o.server_cpu = -1;
+		o.measure_ns = 50000000;
+		result = load_run(&o, &d, &r, error, sizeof(error));
+	}
+	dialect_free(&d);
+	return result;
+}
+
+Test(load, replies_in_pieces_are_put_together)
+{
+	struct workload_tally tally = {0};
+
+	cr_assert_eq(pass_lines("", &tally), 0, "%s", error);
+	cr_assert_eq(tally.allowed, w.frame_count); /* each once */
+}
+
+Test(load, more_replies_than_requests_fail_the_run)
+{
+	struct workload_tally tally = {0};
+
+	cr_assert_eq(pass_lines("1\r\n", &tally), -1);
+}
+
 /* ---- servers that do wrong: each must fail the run with a sentence ---- */
 
 enum fault { WRONG_ID, CLOSES_EARLY, SILENT, DIES };
 
-static void misbehave(int listen_fd, enum fault fault)
+static _Noreturn void misbehave(int listen_fd, const void *arg)
 {
+	enum fault fault = *(const enum fault *)arg;
 	uint8_t frames[DEPTH * NATIVE_REQUEST_BYTES];
 	uint8_t replies[DEPTH * NATIVE_REPLY_BYTES] = {0};
 	int fd = accept(listen_fd, NULL, NULL);
@@ -153,29 +249,11 @@ static void misbehave(int listen_fd, enum fault fault)
 		pause();
 }
 
-static void start_faulty(enum fault fault)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	pid_t parent = getpid();
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	memcpy(addr.sun_path, path, sizeof(path));
-	cr_assert_eq(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	cr_assert_eq(listen(fd, 16), 0);
-	server.name = "the faulty server";
-	server.pid = fork();
-	if (server.pid == 0) {
-		process_enter_child(parent, -1);
-		misbehave(fd, fault);
-	}
-	close(fd);
-}
-
 static void expect_failure(enum fault fault, const char *part)
 {
 	struct load_result r;
 
-	start_faulty(fault);
+	start_server(misbehave, &fault);
 	cr_assert_eq(run(DEPTH, 1, &r), -1);
 	cr_assert_not_null(strstr(error, part), "'%s' is not in: %s", part,
 			   error);
@@ -198,7 +276,7 @@ Test(load, silence_fails_the_run)
 
 Test(load, death_of_the_server_is_named)
 {
-	expect_failure(DIES, "the faulty server was ended by signal 9");
+	expect_failure(DIES, "our server was ended by signal 9");
 }
 
 Test(load, interruption_ends_the_run)
