@@ -3,6 +3,7 @@
 #include "core.h"
 #include "latency.h"
 #include "machine.h"
+#include "peers.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,8 @@ static const struct command {
 	{"core", core_main, "each stage of a check by itself, in process"},
 	{"latency", latency_main,
 	 "how long a reply takes at a given rate, from when it was due"},
+	{"peers", peers_main,
+	 "the same checks by stile and by what people use instead"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 
