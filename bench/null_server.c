@@ -28,8 +28,11 @@ enum op { OP_ACCEPT, OP_RECV, OP_SEND };
 struct null_conn {
 	int fd;     /* -1 = free */
 	bool dirty; /* has replies to send in this sweep */
-	uint32_t carry_len, out_len;
-	uint8_t carry[NATIVE_REQUEST_BYTES]; /* a frame begun */
+	uint32_t out_len;
+	/* Of a frame begun, its bytes; of HTTP, how much of the end of a head
+	 * was just seen. */
+	uint32_t carry_len;
+	uint8_t carry[NATIVE_REQUEST_BYTES];
 	uint8_t *out;
 };
 
@@ -38,6 +41,8 @@ struct null_server {
 	struct io_uring_buf_ring *buffers;
 	uint8_t *recv_memory, *out_memory;
 	int listen_fd;
+	const char *answer; /* to HTTP; NULL = native frames */
+	uint32_t answer_len;
 	struct null_conn conns[NULL_SERVER_CONNECTIONS_MAX];
 	uint32_t dirty[NULL_SERVER_CONNECTIONS_MAX];
 	uint32_t dirty_count;
@@ -169,6 +174,36 @@ static void take(struct null_conn *c, const uint8_t *bytes, uint32_t len)
 	c->carry_len = len;
 }
 
+static void take_heads(const struct null_server *s, struct null_conn *c,
+		       const uint8_t *bytes, size_t len)
+{
+	static const uint8_t end[] = {'\r', '\n', '\r', '\n'};
+
+	while (len > 0) {
+		if (c->carry_len == 0) {
+			const uint8_t *line = memchr(bytes, '\r', len);
+
+			if (!line)
+				return;
+			len -= (size_t)(line - bytes);
+			bytes = line;
+		}
+		if (*bytes == end[c->carry_len])
+			c->carry_len++;
+		else
+			c->carry_len = *bytes == '\r';
+		bytes++;
+		len--;
+		if (c->carry_len < sizeof(end))
+			continue;
+		c->carry_len = 0;
+		if (unlikely(c->out_len + s->answer_len > OUT_BYTES))
+			fail("a client does not fetch its answers", 0);
+		memcpy(c->out + c->out_len, s->answer, s->answer_len);
+		c->out_len += s->answer_len;
+	}
+}
+
 static void handle_recv(struct null_server *s, uint32_t conn_idx,
 			const struct io_uring_cqe *cqe)
 {
@@ -178,8 +213,13 @@ static void handle_recv(struct null_server *s, uint32_t conn_idx,
 		uint16_t buffer_idx =
 			(uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
 
-		take(c, s->recv_memory + (size_t)buffer_idx * RECV_BUFFER_BYTES,
-		     (uint32_t)cqe->res);
+		const uint8_t *bytes =
+			s->recv_memory + (size_t)buffer_idx * RECV_BUFFER_BYTES;
+
+		if (s->answer)
+			take_heads(s, c, bytes, (size_t)cqe->res);
+		else
+			take(c, bytes, (uint32_t)cqe->res);
 		recycle(s, buffer_idx);
 		if (c->out_len > 0 && !c->dirty) {
 			c->dirty = true;
@@ -272,12 +312,17 @@ static void setup(struct null_server *s, int listen_fd)
 	arm_accept(s);
 }
 
-static _Noreturn void serve(int listen_fd)
+static _Noreturn void serve(int listen_fd, const char *answer)
 {
 	struct null_server *s = calloc(1, sizeof(*s));
 
 	if (!s)
 		fail("no memory", -ENOMEM);
+	if (answer) {
+		s->answer = answer;
+		s->answer_len = (uint32_t)strlen(answer);
+		check(s->answer_len <= NULL_SERVER_ANSWER_MAX);
+	}
 	setup(s, listen_fd);
 	for (;;) {
 		struct io_uring_cqe *cqe;
@@ -316,7 +361,8 @@ static int listen_at(const char *path)
 	return fd;
 }
 
-int null_server_start(const char *path, int cpu, struct process *ret_process)
+static int start(const char *path, int cpu, const char *answer,
+		 struct process *ret_process)
 {
 	pid_t parent = getpid();
 	int fd = listen_at(path);
@@ -327,7 +373,7 @@ int null_server_start(const char *path, int cpu, struct process *ret_process)
 	pid = fork();
 	if (pid == 0) {
 		process_enter_child(parent, cpu);
-		serve(fd);
+		serve(fd, answer);
 	}
 	close(fd);
 	if (pid < 0)
@@ -335,4 +381,15 @@ int null_server_start(const char *path, int cpu, struct process *ret_process)
 	ret_process->pid = pid;
 	ret_process->name = "the null server";
 	return 0;
+}
+
+int null_server_start(const char *path, int cpu, struct process *ret_process)
+{
+	return start(path, cpu, NULL, ret_process);
+}
+
+int null_server_start_http(const char *path, int cpu, const char *answer,
+			   struct process *ret_process)
+{
+	return start(path, cpu, answer, ret_process);
 }

@@ -14,7 +14,7 @@
  *
  * Peers      trusted: anything but whole, known frames ends the server, and
  *            so does a peer that leaves more than WORKLOAD_DEPTH_MAX replies
- *            unread.
+ *            unread (of HTTP answers, as many bytes).
  */
 #include "process.h"
 
@@ -23,5 +23,11 @@
 /* Forks the server, listening at path. cpu: the CPU to stay on, or -1.
  * Returns -errno. */
 int null_server_start(const char *path, int cpu, struct process *ret_process);
+
+/* The same for HTTP/1.1 requests without bodies, each of which gets the
+ * `answer`, of NULL_SERVER_ANSWER_MAX bytes at most. */
+#define NULL_SERVER_ANSWER_MAX 1024u
+int null_server_start_http(const char *path, int cpu, const char *answer,
+			   struct process *ret_process);
 
 #endif

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "compare.h"
 #include "core.h"
+#include "http.h"
 #include "latency.h"
 #include "machine.h"
+#include "nginx.h"
 #include "peers.h"
 
 #include <stdio.h>
@@ -16,8 +18,10 @@ static const struct command {
 	{"compare", compare_main,
 	 "null server and real check, interleaved: what a check costs"},
 	{"core", core_main, "each stage of a check by itself, in process"},
+	{"http", http_main, "checks by HTTP, by hand and for nginx"},
 	{"latency", latency_main,
 	 "how long a reply takes at a given rate, from when it was due"},
+	{"nginx", nginx_main, "nginx with and without stile beside it"},
 	{"peers", peers_main,
 	 "the same checks by stile and by what people use instead"},
 };
