@@ -49,22 +49,17 @@ Test(memtext, incr_is_answered_with_numbers)
 Test(memtext, anything_else_is_wrong)
 {
 	static const char *const texts[] = {
-		"NOT_FOUND\r\n",
-		"ERROR\r\n",
-		"0\r\n",
-		"01\r\n",
-		"1 \r\n",
-		"-1\r\n",
-		"1\n",
-		"\r\n",
-		"12345678901234567890123456789012345678901234567890123456789"
-		"01234567890",
+		"NOT_FOUND\r\n", "ERROR\r\n", "0\r\n", "01\r\n",
+		"1 \r\n",        "-1\r\n",    "1\n",   "\r\n",
 	};
+	char longer[80] = "";
 	uint32_t count;
 
 	cr_assert_eq(memtext_dialect_incr(&d, &w), 0);
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		cr_assert_eq(judge(texts[i], 1, &count), -1, "%s", texts[i]);
+	memset(longer, '1', sizeof(longer) - 1); /* than any number */
+	cr_assert_eq(judge(longer, 1, &count), -1);
 }
 
 Test(memtext, set_is_answered_with_stored)
