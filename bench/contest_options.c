@@ -7,7 +7,6 @@
 #include <string.h>
 
 #define HELP_LEN 4096
-#define CONNECTIONS 50
 #define KEYS_QUICK 2000
 
 static const char help_options[] =
@@ -15,7 +14,6 @@ static const char help_options[] =
 	"  --json             one array of objects instead of a table\n"
 	"  --only LIST        only these, and the first, which the ratios are "
 	"to\n"
-	"  --connections N    connections, each with one batch under way (50)\n"
 	"  --repetitions N    runs of each server in each cell (5)\n"
 	"  --seconds S        measured time of one run (0.3)\n"
 	"  --warmup S         time of a run before it (0.1)\n"
@@ -167,7 +165,7 @@ int contest_options_parse(struct contest_options *o,
 	memset(o, 0, sizeof(*o));
 	o->kind = kind;
 	o->keys = kind->keys;
-	o->connections = CONNECTIONS;
+	o->connections = kind->connections;
 	o->repetitions = 5;
 	o->seconds = 0.3;
 	o->warmup_seconds = 0.1;
@@ -184,9 +182,12 @@ int contest_options_parse(struct contest_options *o,
 		 "Usage: stile-bench %s [OPTION]...\n\n%s\n  %s\n"
 		 "\n"
 		 "  --keys N           keys, 100 to an organization (%u)\n"
+		 "  --connections N    connections, each with one batch under "
+		 "way "
+		 "(%u)\n"
 		 "  --depth LIST       requests in a batch (%s)%s",
-		 kind->command, kind->sentence, kind->names, kind->keys, depths,
-		 help_options);
+		 kind->command, kind->sentence, kind->names, kind->keys,
+		 kind->connections, depths, help_options);
 	r = options_parse(&spec, o, argc, argv);
 	if (r != 0)
 		return r;

@@ -12,7 +12,7 @@ struct contest_kind {
 	const char *command;
 	const char *sentence; /* what it does, in lines for --help */
 	const char *names;    /* of its contenders, with commas */
-	uint32_t keys;
+	uint32_t keys, connections;
 	uint32_t depths[OPTIONS_LIST_MAX], depths_count;
 	bool takes_redis_cell;
 };

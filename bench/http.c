@@ -19,6 +19,7 @@ static const struct contest_kind kind = {
 		"the native protocol, in turns. Servers:\n",
 	.names = "null,http,http-nginx,native",
 	.keys = 100000,
+	.connections = 50,
 	.depths = {1, 8},
 	.depths_count = 2,
 };

@@ -26,6 +26,8 @@ static const struct contest_kind kind = {
 		"Servers:\n",
 	.names = "nginx,nginx-stile",
 	.keys = 100000,
+	/* No more than the shipped upstream blocks keep open. */
+	.connections = 16,
 	.depths = {1},
 	.depths_count = 1,
 };

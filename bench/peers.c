@@ -21,6 +21,7 @@ static const struct contest_kind kind = {
 	.names = "stile,stile-hashed,redis,redis-lookup,redis-cell,"
 		 "throttlecrab,memcached,nginx",
 	.keys = 1000000,
+	.connections = 50,
 	.depths = {1, 16, 64},
 	.depths_count = 3,
 	.takes_redis_cell = true,
