@@ -171,6 +171,7 @@ static _Noreturn void count_lines(int listen_fd, const void *more)
 	}
 }
 
+/* tally NULL: without the pass. */
 static int pass_lines(const char *more, struct workload_tally *tally)
 {
 	struct dialect d;
@@ -187,7 +188,7 @@ static int pass_lines(const char *more, struct workload_tally *tally)
 
 	start_server(count_lines, more);
 	cr_assert_eq(memtext_dialect_incr(&d, &w), 0);
-	result = load_pass(&o, &d, tally, error, sizeof(error));
+	result = tally ? load_pass(&o, &d, tally, error, sizeof(error)) : 0;
 	if (result == 0) {
 		o.threads = 1;
 		o.server_cpu = -1;
@@ -211,6 +212,35 @@ Test(load, more_replies_than_requests_fail_the_run)
 	struct workload_tally tally = {0};
 
 	cr_assert_eq(pass_lines("1\r\n", &tally), -1);
+	process_stop(&server);
+	unlink(path);
+	cr_assert_eq(pass_lines("1\r\n", NULL), -1);
+}
+
+/* The end of a head falls between any two pieces, and looks like one begun. */
+Test(load, null_server_finds_the_end_of_each_head)
+{
+	static const char requests[] = "GET / HTTP/1.1\r\n\r\n"
+				       "GET / HTTP/1.1\r\nA: \n\r\r\n\r\n";
+	struct address address = {.path = path};
+	char answer[2];
+
+	cr_assert_eq(null_server_start_http(path, -1, "!", &server), 0);
+	for (size_t cut = 1; cut < sizeof(requests) - 1; cut++) {
+		int fd = address_connect(&address);
+
+		cr_assert_geq(fd, 0);
+		send(fd, requests, cut, 0);
+		usleep(1000);
+		send(fd, requests + cut, sizeof(requests) - 1 - cut, 0);
+		cr_assert_eq(recv(fd, answer, 2, MSG_WAITALL), 2);
+		cr_assert(answer[0] == '!' && answer[1] == '!');
+		/* One too many would stand before the next one's. */
+		send(fd, requests, 18, 0);
+		cr_assert_eq(recv(fd, answer, 1, MSG_WAITALL), 1);
+		cr_assert_lt(recv(fd, answer, 1, MSG_DONTWAIT), 0);
+		close(fd);
+	}
 }
 
 /* ---- servers that do wrong: each must fail the run with a sentence ---- */
