@@ -92,16 +92,11 @@ static int hook_snapshot(struct control *c, struct snapshot_info *ret_info,
 }
 
 static void hook_snapshot_last(const struct control *c,
-			       struct control_snapshot *ret_last)
+			       struct snapshot_result *ret_last)
 {
 	const struct daemon *d = c->hook_arg;
-	struct snapshot_result last;
 
-	snapshotter_last(d->snapshotter, &last);
-	ret_last->taken = last.taken;
-	ret_last->info = last.info;
-	snprintf(ret_last->last_error, sizeof(ret_last->last_error), "%s",
-		 last.error);
+	snapshotter_last(d->snapshotter, ret_last);
 }
 
 /* ---- the steps ---- */

@@ -90,7 +90,7 @@ static json_t *show_workers(const struct control *ctl)
 
 static json_t *show_snapshot(const struct control *ctl)
 {
-	struct control_snapshot last = {0};
+	struct snapshot_result last = {0};
 	const struct snapshot_info *i = &last.info;
 
 	ctl->snapshot_last(ctl, &last);
@@ -100,8 +100,7 @@ static json_t *show_snapshot(const struct control *ctl)
 			 (json_int_t)i->duration_ms, "orgs",
 			 (json_int_t)i->orgs, "keys", (json_int_t)i->keys,
 			 "last_error",
-			 last.last_error[0] ? json_string(last.last_error)
-					    : json_null());
+			 last.error[0] ? json_string(last.error) : json_null());
 }
 
 static json_t *show_capacities(const struct config *config)
@@ -172,7 +171,7 @@ void api_snapshot(struct call *c)
 {
 	struct control *ctl = c->control;
 	struct snapshot_info info = {0};
-	char err[CONTROL_ERROR_MAX] = "";
+	char err[SNAPSHOT_ERROR_MAX] = "";
 	int r;
 
 	if (!call_input(c, NULL, 0))

@@ -12,19 +12,11 @@
 #include "base/counters.h"
 #include "control/config.h"
 #include "state/registry.h"
-#include "state/snapshot.h"
+#include "state/snapshotter.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-
-#define CONTROL_ERROR_MAX 256
-
-struct control_snapshot {
-	bool taken; /* info is that of the last one that worked */
-	struct snapshot_info info;
-	char last_error[CONTROL_ERROR_MAX]; /* "" = the last one worked */
-};
 
 struct control {
 	struct registry *registry;
@@ -42,7 +34,7 @@ struct control {
 	int (*snapshot)(struct control *c, struct snapshot_info *ret_info,
 			char *err, size_t err_len);
 	void (*snapshot_last)(const struct control *c,
-			      struct control_snapshot *ret_last);
+			      struct snapshot_result *ret_last);
 	void *hook_arg;
 };
 

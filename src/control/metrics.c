@@ -107,12 +107,12 @@ static void write_capacities(const struct config *f, struct buf *out)
 
 static void write_snapshot(const struct control *c, struct buf *out)
 {
-	struct control_snapshot last = {0};
+	struct snapshot_result last = {0};
 	int64_t age_ms;
 
 	c->snapshot_last(c, &last);
 	number(out, "stile_snapshot_failed", "gauge",
-	       "1 when the last snapshot failed.", last.last_error[0] != 0);
+	       "1 when the last snapshot failed.", last.error[0] != 0);
 	if (!last.taken)
 		return;
 	age_ms = (int64_t)clock_wall_ms() - last.info.wall_ms;

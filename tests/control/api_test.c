@@ -383,7 +383,7 @@ Test(api, status_adds_up)
 	cr_assert(json_is_null(value("snapshot.last_at")));
 	stand.last.taken = true;
 	stand.last.info.wall_ms = 1700000000000;
-	strcpy(stand.last.last_error, "disk full");
+	strcpy(stand.last.error, "disk full");
 	call("GET", "/v1/status", NULL);
 	cr_assert_str_eq(text("snapshot.last_at"), "2023-11-14T22:13:20Z");
 	cr_assert_str_eq(text("snapshot.last_error"), "disk full");

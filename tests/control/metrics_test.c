@@ -130,7 +130,7 @@ Test(metrics, snapshots_are_told_once_there_is_one)
 	stand.last.taken = true;
 	stand.last.info.bytes = 77;
 	stand.last.info.duration_ms = 1005;
-	strcpy(stand.last.last_error, "disk full");
+	strcpy(stand.last.error, "disk full");
 	cr_assert(has_line(page(), "stile_snapshot_bytes 77"));
 	cr_assert(has_line(page(), "stile_snapshot_duration_seconds 1.005"));
 	cr_assert(has_line(page(), "stile_snapshot_failed 1"));

@@ -36,7 +36,7 @@ static int take_snapshot(struct control *c, struct snapshot_info *ret_info,
 }
 
 static void last_snapshot(const struct control *c,
-			  struct control_snapshot *ret_last)
+			  struct snapshot_result *ret_last)
 {
 	(void)c;
 	*ret_last = stand.last;

@@ -29,7 +29,7 @@ struct stand {
 	/* what the hooks say */
 	const char *not_ready; /* NULL = ready */
 	int snapshot_result;
-	struct control_snapshot last;
+	struct snapshot_result last;
 	/* the answer of the last call */
 	struct reply reply;
 	json_t *json; /* NULL when it was no JSON */
