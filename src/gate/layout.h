@@ -118,6 +118,206 @@ struct key {
 } LINE_ALIGNED;
 static_assert(sizeof(struct key) == LINE_BYTES, "one line");
 
+/* ---- What a decision may count in besides the organization's window ---- */
+
+/* Blocks of the ring region are named like rings: RING_WORD(place, log2, gen),
+ * 2^log2 words of 8 bytes. */
+
+/*
+ * A meter: what one rule counts for one subject. Every value that a claim puts
+ * into one of its words is larger than those before it.
+ */
+struct meter {
+	/* GCRA: TAT, nanoseconds of CLOCK_BOOTTIME plus bias. Concurrency:
+	 * METER_FLIGHT. Both under claim. Window: a hint where in the ring the
+	 * newest and the oldest live entry are; any value will do. */
+	word_t level;
+	word_t ring; /* window: RING_WORD of its entries; changes under claim */
+	/* Of a reset, under claim. Window: the newest entry at that moment;
+	 * what it stands for and all before it counts no more. GCRA: to be
+	 * taken off TAT. */
+	word_t base;
+};
+static_assert(sizeof(struct meter) == 24, "three words");
+
+/* Concurrency: changes so far << 24 | leases out. */
+#define METER_FLIGHT(changes, leases) ((changes) << 24 | (leases))
+#define METER_LEASES(w) ((w)&0xffffffu)
+
+enum rule_algorithm {
+	RULE_WINDOW = 1,      /* exact sliding window */
+	RULE_GCRA = 2,        /* `burst` at once, then one per interval */
+	RULE_CONCURRENCY = 3, /* leases out at the same time */
+};
+
+enum rule_level {
+	LEVEL_ORG = 0,
+	LEVEL_PROJECT = 1, /* checks without project pass by */
+	LEVEL_KEY = 2,
+	LEVEL_ROUTE = 3,   /* each label of each organization */
+	LEVEL_ADDRESS = 4, /* IPv4, or /64 of IPv6; outside the organization */
+	LEVEL_COUNT
+};
+
+#define RULE_SHADOW 0x01u    /* counts and reports, denies nothing */
+#define RULE_REQUESTS 0x02u  /* every check counts 1, whatever its cost */
+#define RULE_FULL_PASS 0x04u /* no room for another subject: it passes */
+
+#define RULE_NAME_LEN 24 /* characters, zero padded */
+#define PLAN_RULES_MAX 16
+#define PLAN_METERS_MAX 8 /* rules of the organization itself */
+
+/* A rule, as the workers read it. Immutable while it is published; the two
+ * counts are not claimed. */
+struct rule {
+	/* line 0 */
+	uint8_t algorithm, level, flags;
+	uint8_t meter;    /* LEVEL_ORG: which of the organization's meters */
+	uint32_t limit;   /* window, concurrency: units; GCRA: the burst */
+	uint64_t span;    /* window: ticks; concurrency: ticks of a lease */
+	uint64_t unit_ns; /* GCRA: nanoseconds a unit takes, rounded up */
+	uint64_t route;   /* label_hash() of the only route it is for; 0: all */
+	uint64_t table;   /* other levels: RING_WORD of the subjects' table */
+	uint64_t period_ms; /* to be shown: units per period; GCRA: `rate` */
+	uint32_t rate;
+	uint32_t id; /* row number in the records */
+	uint64_t line0_spare;
+	/* line 1 */
+	char name[RULE_NAME_LEN];
+	word_t tripped; /* checks denied by it, or would be (shadow) */
+	word_t full;    /* times that there was no room for a subject */
+	uint64_t line1_spare[3];
+};
+static_assert(sizeof(struct rule) == 2 * LINE_BYTES, "two lines");
+
+/* The rules of an organization; many may share one. Immutable, replaced. */
+struct plan {
+	uint32_t rules_count;
+	uint32_t meters_count;
+	uint64_t spare[7];
+	struct rule rules[];
+};
+static_assert(sizeof(struct plan) == LINE_BYTES, "one line and the rules");
+
+/* A budget: a cap on the units of one project in a period. Periods have
+ * numbers that grow; `used` and `returned` never go back to an earlier one. */
+struct budget {
+	word_t used;     /* BUDGET_WORD, under claim */
+	word_t returned; /* BUDGET_WORD, under claim */
+	word_t cap;      /* units; BUDGET_NONE: no budget */
+	word_t period;   /* number of the period that `ends_ms` ends */
+	word_t ends_ms;  /* civil time (base/clock.h) at which it ends ... */
+	word_t next_ends_ms; /* ... and the next one */
+};
+static_assert(sizeof(struct budget) == 48, "six words");
+
+#define BUDGET_UNIT_BITS 44u
+#define BUDGET_UNIT_MASK ((UINT64_C(1) << BUDGET_UNIT_BITS) - 1)
+#define BUDGET_WORD(period, units)                                             \
+	((uint64_t)(period) << BUDGET_UNIT_BITS | (units))
+#define BUDGET_PERIOD(w) ((uint32_t)((w) >> BUDGET_UNIT_BITS))
+#define BUDGET_UNITS(w) ((w)&BUDGET_UNIT_MASK)
+#define BUDGET_NONE UINT64_MAX
+#define PROJECT_BUDGETS_MAX 2
+
+/* A pool of credits. Its balance is granted + returned - used - withdrawn;
+ * all four only grow, under claim of the organization's gate. */
+enum pool_kind { /* consumed in this order; within a kind the oldest first */
+		 POOL_TRIAL = 1, /* of one route */
+		 POOL_SUBSCRIPTION = 2,
+		 POOL_PACK = 3,
+		 POOL_REFERRAL = 4,
+		 POOL_PROVISIONAL = 5, /* can be revoked */
+		 POOL_OVERAGE = 6,     /* pay as you go */
+};
+struct pool {
+	word_t granted, used, returned, withdrawn;
+	word_t expires_ms; /* civil time; 0: never */
+	uint64_t route;    /* label_hash() of the only route; 0: all */
+	uint32_t kind;
+	uint32_t id; /* row number in the records */
+	uint64_t spare;
+};
+static_assert(sizeof(struct pool) == LINE_BYTES, "one line");
+
+#define CREDIT_POOLS_MAX 16
+/* The pools of an organization, in the order of their consumption. Replaced as
+ * a whole, under claim, when one comes or goes. */
+struct credits {
+	uint32_t count;
+	uint32_t spare32;
+	uint64_t spare[7];
+	struct pool pools[];
+};
+static_assert(sizeof(struct credits) == LINE_BYTES, "one line and the pools");
+
+/* What a key may be used for; 0 of a kind: everything. Immutable, replaced. */
+#define ACCESS_SCOPES_MAX 32
+#define ACCESS_ROUTES_MAX 32
+#define ACCESS_NETWORKS_MAX 32
+struct network {
+	uint8_t address[16]; /* IPv4 mapped into IPv6 */
+	uint64_t bits;       /* prefix length, 0..128 */
+};
+struct access {
+	uint32_t scopes, routes, networks;
+	uint32_t spare;
+	uint64_t data[]; /* hashes of scopes, of routes, then struct network */
+};
+
+/* What was used by a key on a route: checks << 40 | units, each modulo. */
+#define USED_UNIT_BITS 40u
+#define USED_UNIT_MASK ((UINT64_C(1) << USED_UNIT_BITS) - 1)
+#define USED_UNITS(w) ((w)&USED_UNIT_MASK)
+#define USED_CHECKS(w) ((w) >> USED_UNIT_BITS)
+static inline uint64_t used_add(uint64_t w, uint64_t units, uint64_t checks)
+{
+	return ((w + (checks << USED_UNIT_BITS)) & ~USED_UNIT_MASK) |
+	       ((w + units) & USED_UNIT_MASK);
+}
+
+/* A cell of usage: of a key on a route (none is one too). `used` stays 0
+ * without a route: that is the key's own word. */
+enum denial { /* what `denied` is counted by */
+	      DENIAL_RATE,
+	      DENIAL_COST, /* above the limit */
+	      DENIAL_SUSPENDED,
+	      DENIAL_ACCESS, /* scope, route or network */
+	      DENIAL_BUDGET,
+	      DENIAL_CREDITS,
+	      DENIAL_COUNT
+};
+struct cell {
+	word_t used;     /* as the key's, under claim */
+	word_t returned; /* units given back by settle and refund, under claim
+			  */
+	word_t denied[DENIAL_COUNT]; /* not claimed */
+};
+static_assert(sizeof(struct cell) == LINE_BYTES, "one line");
+
+/*
+ * A hold: units that were reserved and are not settled, and the leases that go
+ * with them. Each belongs to one owner, who alone fills it while it is free;
+ * `state` is changed under the organization's claim.
+ */
+#define HOLD_STATE(gen, live) ((uint64_t)(gen) << 1 | (live))
+#define HOLD_LIVE(w) ((w)&1)
+#define HOLD_GEN(w) ((w) >> 1)
+#define HOLD_LEASES_MAX 4
+struct hold {
+	word_t state;
+	word_t subject; /* key slot << 32 | organization slot */
+	word_t units;   /* reserved */
+	word_t until;   /* ticks */
+	word_t cell;    /* offset of the usage cell */
+	word_t flags;   /* HOLD_KEEP ... */
+	word_t budget[PROJECT_BUDGETS_MAX]; /* BUDGET_WORD: period, units */
+	word_t leases[HOLD_LEASES_MAX];     /* offsets of meters' words; 0 */
+	word_t spare[4];
+};
+static_assert(sizeof(struct hold) == 2 * LINE_BYTES, "two lines");
+#define HOLD_KEEP 1u /* expires: stays charged (else it is returned) */
+
 /*
  * A descriptor: what one decision is about to write, so that anybody can
  * finish it (gate/claim.h). One per owner, re-used; `seq` says whether it

@@ -17,7 +17,7 @@
 
 #define CHECK_KEY_MAX 255       /* bytes of a key that any codec accepts */
 #define CHECK_COST_MAX 1000000u /* units; above it the input is malformed */
-#define LIMIT_NAME_LEN 8        /* characters, zero padded */
+#define LIMIT_NAME_LEN 24       /* characters, zero padded */
 
 /* What became of a check. The numbers are those of the native protocol
  * (docs/protocol.md); never renumber. */
@@ -30,6 +30,14 @@ enum reason {
 	REASON_RATE_LIMITED = 5, /* 429: come back after retry_ms */
 	REASON_COST_ABOVE_LIMIT = 6, /* 429: never passes at this cost */
 	REASON_NOT_READY = 7,        /* 503: starting or draining */
+	REASON_CONCURRENCY = 8,      /* 429: too many requests in flight */
+	REASON_BUDGET = 9,           /* 402: the project's budget is used up */
+	REASON_CREDITS = 10,         /* 402: the organization's credits are */
+	REASON_SCOPE = 11,           /* 403: the key lacks the scope */
+	REASON_ROUTE = 12,           /* 403: the key is not for this route */
+	REASON_NETWORK = 13,         /* 403: nor for clients at this address */
+	REASON_FULL = 14,            /* 503: no room to count another subject */
+	REASON_NO_HOLD = 15, /* 404: settle: unknown, settled, expired */
 	REASON_COUNT
 };
 
@@ -41,6 +49,9 @@ enum detail {
 	DETAIL_FRAME = 3,   /* unknown type, flag or non-zero reserved byte */
 	DETAIL_VERSION = 4, /* native: a version we do not speak */
 	DETAIL_HTTP = 5,    /* not HTTP/1.x, or a header too large */
+	DETAIL_ROUTE = 6,   /* route or scope: too long, or not printable */
+	DETAIL_ADDRESS = 7, /* the client's address is none */
+	DETAIL_HOLD = 8,    /* not the id of a hold, or one beside a key */
 	DETAIL_COUNT
 };
 
@@ -49,18 +60,39 @@ enum credential {
 		0,          /* wire has already set reason; gate passes it on */
 	CREDENTIAL_KEY = 1, /* key, key_len */
 	CREDENTIAL_HASH = 2, /* hash */
+	CREDENTIAL_HOLD = 3, /* extra->hold: not a check, settle it */
 };
 
-#define CHECK_PEEK 0x01u /* answer, but count nothing */
+#define CHECK_PEEK 0x01u    /* answer, but count nothing */
+#define CHECK_RESERVE 0x02u /* the cost is an estimate: hold it */
+#define CHECK_EXPLAIN 0x04u /* tell what every rule says */
+
+#define LABEL_MAX 63 /* bytes of a route or a scope: printable ASCII */
+
+/* What most checks do not say. Zero: not said. */
+struct check_extra {
+	uint64_t once[2];    /* 128-bit hash of the request id; 0, 0: none */
+	uint64_t hold;       /* settle: which hold */
+	uint64_t route_hash; /* label_hash() of `route`; 0: none */
+	uint64_t scope_hash; /* of the scope needed; 0: none said */
+	uint32_t hold_ms; /* reserve: expires after so long; 0: as configured */
+	bool has_address;
+	uint8_t address[16]; /* of the client; IPv4 mapped into IPv6 */
+	uint8_t route_len, scope_len;
+	char route[LABEL_MAX + 1];
+	char scope[LABEL_MAX + 1];
+};
 
 struct check {
 	uint64_t request_id; /* native: echoed; HTTP: 0 */
 	const uint8_t *key;  /* CREDENTIAL_KEY: key_len bytes */
 	uint32_t conn_idx;   /* set by the worker; codecs leave it alone */
-	uint32_t cost;       /* units, 1..CHECK_COST_MAX */
+	const struct check_extra *extra; /* or NULL; lives as long as `key` */
+	uint32_t cost; /* units, 1..CHECK_COST_MAX; 0: what the route costs;
+			* settle: what it has really cost, 0 too */
 	uint8_t key_len;
 	uint8_t credential; /* enum credential */
-	uint8_t flags;      /* CHECK_PEEK */
+	uint8_t flags;      /* CHECK_PEEK ... */
 	uint8_t reason;     /* CREDENTIAL_NONE: enum reason */
 	uint8_t detail;     /* CREDENTIAL_NONE: enum detail */
 	uint8_t dialect;    /* private to the codec: how to answer */
@@ -85,6 +117,15 @@ struct verdict {
 	struct id project; /* none for a key of the organization */
 	struct id key;
 	char limit_name[LIMIT_NAME_LEN]; /* "org" */
+	uint8_t flags;                   /* VERDICT_REPEATED ... */
+	uint32_t charged; /* units: allow; settle: in the end, of the cost */
+	uint64_t hold;    /* of a reservation or leases; 0: none */
+	uint64_t hold_ms; /* until it expires */
+	uint64_t credits; /* left; CREDITS_NONE: not counted */
+	uint64_t budget;  /* left of the project's; likewise */
 };
+
+#define VERDICT_REPEATED 0x01u /* same request id: answered, not charged */
+#define CREDITS_NONE UINT64_MAX
 
 #endif

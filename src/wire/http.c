@@ -166,6 +166,7 @@ static void refuse(struct check *c, enum reason reason, enum detail detail)
 
 static void fill_check(const struct http_parser *p, struct check *c)
 {
+	c->extra = NULL;
 	c->request_id = 0;
 	c->key = p->key;
 	c->key_len = p->key_len;

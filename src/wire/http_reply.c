@@ -66,6 +66,9 @@ static void put_status_line(struct writer *w, unsigned int status)
 	case 401:
 		PUT(w, "HTTP/1.1 401 Unauthorized\r\n");
 		return;
+	case 402:
+		PUT(w, "HTTP/1.1 402 Payment Required\r\n");
+		return;
 	case 403:
 		PUT(w, "HTTP/1.1 403 Forbidden\r\n");
 		return;

@@ -35,7 +35,9 @@ enum {
 	REP_LIMIT_NAME = 56,
 };
 static_assert(REQ_KEY + NATIVE_KEY_MAX == NATIVE_REQUEST_BYTES, "key is last");
-static_assert(REP_LIMIT_NAME + LIMIT_NAME_LEN == NATIVE_REPLY_BYTES,
+/* Of a longer name a reply has the beginning. */
+#define REPLY_NAME_LEN 8
+static_assert(REP_LIMIT_NAME + REPLY_NAME_LEN == NATIVE_REPLY_BYTES,
 	      "limit name is last");
 static_assert(NATIVE_KEY_MAX <= CHECK_KEY_MAX, "fits a check");
 
@@ -107,6 +109,7 @@ bool native_decode(const uint8_t frame[static NATIVE_REQUEST_BYTES],
 
 	c->request_id = load64(frame + REQ_ID);
 	c->key = frame + REQ_KEY;
+	c->extra = NULL;
 	c->cost = load32(frame + REQ_COST);
 	c->key_len = key_len;
 	c->flags = flags;
@@ -167,5 +170,5 @@ void native_encode(const struct check *check, const struct verdict *verdict,
 	memcpy(out + REP_ORG, v->org.c, ID_LEN);
 	memcpy(out + REP_PROJECT, v->project.c, ID_LEN);
 	memcpy(out + REP_KEY, v->key.c, ID_LEN);
-	memcpy(out + REP_LIMIT_NAME, v->limit_name, LIMIT_NAME_LEN);
+	memcpy(out + REP_LIMIT_NAME, v->limit_name, REPLY_NAME_LEN);
 }

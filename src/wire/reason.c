@@ -24,6 +24,17 @@ static const struct reason_info infos[REASON_COUNT] = {
 				     TEXT("Cost is above the rate limit")},
 	[REASON_NOT_READY] = {503, TEXT("not_ready"),
 			      TEXT("Service not ready")},
+	[REASON_CONCURRENCY] = {429, TEXT("concurrency"),
+				TEXT("Too many requests in flight")},
+	[REASON_BUDGET] = {402, TEXT("budget"), TEXT("Budget cap exceeded")},
+	[REASON_CREDITS] = {402, TEXT("credits"), TEXT("Insufficient credits")},
+	[REASON_SCOPE] = {403, TEXT("scope"), TEXT("Insufficient permissions")},
+	[REASON_ROUTE] = {403, TEXT("route"),
+			  TEXT("API key is not valid for this route")},
+	[REASON_NETWORK] = {403, TEXT("network"),
+			    TEXT("API key is not valid from this address")},
+	[REASON_FULL] = {503, TEXT("full"), TEXT("No room to count in")},
+	[REASON_NO_HOLD] = {404, TEXT("no_hold"), TEXT("No such reservation")},
 };
 
 static_assert(CHECK_COST_MAX == 1000000, "the message below names it");
@@ -35,6 +46,10 @@ static const struct text detail_messages[DETAIL_COUNT] = {
 	[DETAIL_FRAME] = TEXT("Unknown flag or non-zero reserved byte"),
 	[DETAIL_VERSION] = TEXT("Unknown protocol version"),
 	[DETAIL_HTTP] = TEXT("Malformed or too large HTTP request"),
+	[DETAIL_ROUTE] = TEXT("Route and scope must be 1 to 63 printable "
+			      "ASCII characters"),
+	[DETAIL_ADDRESS] = TEXT("Not an IPv4 or IPv6 address"),
+	[DETAIL_HOLD] = TEXT("Not the id of a reservation"),
 };
 
 const struct reason_info *reason_info(uint8_t reason)
