@@ -100,8 +100,8 @@ static inline bool key_valid(const struct key *key, uint64_t wall_ms)
 	/* PAIRS: the registry's stores, relaxed. They guard no other memory; an
 	 * acknowledged change is seen because a grace period lies between it
 	 * and this sweep (base/epoch.h). Likewise expires_ms. */
-	if (atomic_load_explicit(&key->state, memory_order_relaxed) !=
-	    SLOT_ACTIVE)
+	if (KEY_STATE(atomic_load_explicit(
+		    &key->state, memory_order_relaxed)) != SLOT_ACTIVE)
 		return false;
 	expires_ms =
 		atomic_load_explicit(&key->expires_ms, memory_order_relaxed);

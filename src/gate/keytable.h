@@ -95,12 +95,12 @@ uint32_t keytable_probe(const struct keytable_level *l,
 static inline bool keytable_match(const struct key *key,
 				  const uint8_t hash[static 32])
 {
-	uint64_t a[3], b[3];
+	uint64_t a[2], b[2];
 
-	static_assert(sizeof(a) == sizeof(key->hash), "24 bytes");
+	static_assert(sizeof(a) == sizeof(key->hash), "16 bytes");
 	memcpy(a, key->hash, sizeof(a));
 	memcpy(b, hash + KEY_HASH_SKIP, sizeof(b));
-	return ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2])) == 0;
+	return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
 }
 
 /* The slot of the key, or 0: for those that keytable_match() says are not

@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x31414e4552415453) /* "STARENA1" */
-#define ARENA_LAYOUT 2u
+#define ARENA_LAYOUT 3u
 
 #define ARENA_ORGS_MAX (UINT32_C(1) << 20)
 #define ARENA_PROJECTS_MAX (UINT32_C(1) << 20)
@@ -43,6 +43,7 @@ enum slot_state {
 	SLOT_ACTIVE = 1,
 	SLOT_SUSPENDED = 2, /* organizations */
 	SLOT_REVOKED = 3,   /* keys */
+	SLOT_DISABLED = 4,  /* keys: as if unknown, until enabled again */
 };
 
 /*
@@ -68,9 +69,10 @@ struct org {
 	word_t ring_switch; /* border; once tail has passed it ring_prev
 			     * means nothing */
 	half_t state;       /* enum slot_state */
-	uint32_t line1_spare;
+	half_t more;        /* place of meters 1.., 64-byte units; 0: none */
 	struct id id;
-	uint64_t line1_spare2[2];
+	word_t plan;    /* RING_WORD of its struct plan */
+	word_t credits; /* RING_WORD of its struct credits; 0: not counted */
 } LINE_ALIGNED;
 static_assert(sizeof(struct org) == 2 * LINE_BYTES, "two lines");
 
@@ -90,33 +92,6 @@ static_assert(sizeof(struct org) == 2 * LINE_BYTES, "two lines");
 #define RING_PLACE(w) ((w)&0xfffffffu)
 #define RING_LOG2(w) ((unsigned)((w) >> 28) & 63u)
 #define RING_GEN(w) ((uint32_t)((w) >> 34))
-
-/* A project: one line. */
-struct project {
-	struct id id;
-	half_t state;
-	uint32_t org; /* slot */
-	uint64_t spare[6];
-} LINE_ALIGNED;
-static_assert(sizeof(struct project) == LINE_BYTES, "one line");
-
-/*
- * A key: one line. hash, id, org and project do not change while the slot is
- * in use; they are published by the key table (gate/keytable.h), whose entry
- * holds another 40 bits of the hash: 232 of 256 bits are compared.
- */
-#define KEY_HASH_SKIP 8 /* bytes of the hash that are not repeated here */
-struct key {
-	uint8_t hash[32 - KEY_HASH_SKIP];
-	struct id id;
-	word_t used;  /* units allowed, ever; under the organization's claim */
-	uint32_t org; /* slot */
-	uint32_t project;    /* slot, 0 = none */
-	half_t state;        /* enum slot_state */
-	half_t last_use_min; /* wall clock, minutes; coarse; 0 = never */
-	word_t expires_ms;   /* wall clock; 0 = never */
-} LINE_ALIGNED;
-static_assert(sizeof(struct key) == LINE_BYTES, "one line");
 
 /* ---- What a decision may count in besides the organization's window ---- */
 
@@ -318,6 +293,43 @@ struct hold {
 static_assert(sizeof(struct hold) == 2 * LINE_BYTES, "two lines");
 #define HOLD_KEEP 1u /* expires: stays charged (else it is returned) */
 
+/* A project: two lines. */
+struct project {
+	struct id id;
+	uint32_t org; /* slot */
+	half_t state;
+	struct budget budgets[PROJECT_BUDGETS_MAX];
+	half_t attention; /* a budget has crossed a threshold: tell it */
+	uint32_t spare32;
+	uint64_t spare;
+} LINE_ALIGNED;
+static_assert(sizeof(struct project) == 2 * LINE_BYTES, "two lines");
+
+/*
+ * A key: one line. hash, id, org and project do not change while the slot is
+ * in use; they are published by the key table (gate/keytable.h), whose entry
+ * holds another 40 bits of the hash: 168 of 256 bits are compared.
+ */
+#define KEY_HASH_SKIP 16 /* bytes of the hash that are not repeated here */
+struct key {
+	uint8_t hash[32 - KEY_HASH_SKIP];
+	struct id id;
+	word_t used;      /* USED_*: ever; under the organization's claim */
+	word_t collected; /* `used` as usage.db has it; the snapshot thread */
+	uint32_t org;     /* slot */
+	uint32_t project; /* slot, 0 = none */
+	half_t state;     /* KEY_WORD */
+	half_t last_use_min; /* wall clock, minutes; coarse; 0 = never */
+	word_t expires_ms;   /* wall clock; 0 = never */
+} LINE_ALIGNED;
+static_assert(sizeof(struct key) == LINE_BYTES, "one line");
+
+/* enum slot_state, and the place of its struct access in units of 64 bytes;
+ * 0: it may be used for everything. */
+#define KEY_WORD(state, access) ((uint32_t)(state) | (uint32_t)(access) << 4)
+#define KEY_STATE(w) ((w)&15u)
+#define KEY_ACCESS(w) ((w) >> 4)
+
 /*
  * A descriptor: what one decision is about to write, so that anybody can
  * finish it (gate/claim.h). One per owner, re-used; `seq` says whether it
@@ -353,7 +365,12 @@ struct arena_header {
 	half_t org_slots;
 	half_t project_slots;
 	half_t key_slots;
-	uint32_t spare;
+	uint32_t holds_count;
+	uint64_t seed; /* of the hashes of subjects; drawn when made */
+	/* RING_WORDs of what all share; 0: not made yet */
+	word_t holds; /* holds_count struct hold */
+	word_t once;  /* gate/subjects.h: request ids */
+	word_t cells; /* gate/subjects.h: struct cell */
 };
 
 static inline uint32_t slots_read(const half_t *slots)

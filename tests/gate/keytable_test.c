@@ -76,8 +76,8 @@ Test(keytable, finds_what_was_inserted_and_nothing_else)
 	close_scene(&s);
 }
 
-/* 40 bits in the entry and 192 in the line; 24 are not kept. */
-Test(keytable, compares_232_bits_of_the_hash)
+/* 40 bits in the entry and 128 in the line; 88 are not kept. */
+Test(keytable, compares_168_bits_of_the_hash)
 {
 	struct scene s;
 	uint8_t a[32];
@@ -86,7 +86,7 @@ Test(keytable, compares_232_bits_of_the_hash)
 	open_scene(&s, 0);
 	hash_of(0x1234567890, 1, a);
 	put(&s, a, 77);
-	for (bit = 24; bit < 256; bit++) {
+	for (bit = 24; bit < 256; bit = bit == 63 ? 128 : bit + 1) {
 		a[bit / 8] ^= (uint8_t)(1u << bit % 8);
 		cr_assert_eq(find(&s, a), 0, "bit %u", bit);
 		a[bit / 8] ^= (uint8_t)(1u << bit % 8);
