@@ -10,9 +10,11 @@
  *            entry for it. A home bucket of 31 entries under one gate
  *            (gate/claim.h): every change of an entry's name is a claim of
  *            that gate, so no subject ever has two entries.
+ * Identity   50 bits of the hash are compared, and 14 others choose the bucket:
+ *            a new subject is taken for another one once in 2^46 times (in a
+ *            table of B > 2^14 buckets: 2^60 / B).
  * Threads    subjects_find(), subjects_take(): workers, inside an epoch
- *            section, and what they return is theirs until its end.
- *            subjects_retire(), subjects_free(): the control thread.
+ *            section. subjects_retire(), subjects_free(): the control thread.
  * Progress   find is wait-free, take is lock-free.
  * Reuse      an entry goes USED -> RETIRING (control, when its state is at
  *            rest) -> grace period -> FREE, if its state is still at rest and
@@ -22,7 +24,8 @@
  *            comes late fails.
  * Bound      a full bucket is SUBJECTS_FULL; at most half filled, that is one
  *            bucket in ten thousand.
- * Memory     in the arena's ring region; named by its block.
+ * Memory     in the arena's ring region; named by its block. The table takes
+ *            the whole block: what the block's power of two leaves is entries.
  * Proof      tests/torture/subjects_torture.c
  */
 #include "gate/claim.h"
@@ -32,14 +35,26 @@
 #include <stdint.h>
 
 #define SUBJECTS_BUCKET 31
+#define SUBJECTS_STRIDE_MAX 4096u
 #define SUBJECTS_FULL UINT32_MAX
+
+#define SUBJECTS_BUCKET_LINES 4
+
+/* A bucket: four lines. */
+struct subjects_bucket {
+	word_t gate;
+	word_t names[SUBJECTS_BUCKET];
+} LINE_ALIGNED;
+static_assert(sizeof(struct subjects_bucket) ==
+		      SUBJECTS_BUCKET_LINES * LINE_BYTES,
+	      "four lines");
 
 /* Where a table is; made from the block's word, kept by value. */
 struct subjects {
 	struct arena *arena;
-	uint8_t *buckets;
+	struct subjects_bucket *buckets;
 	uint8_t *states;
-	uint32_t mask;   /* buckets - 1 */
+	uint32_t count;  /* buckets */
 	uint32_t stride; /* bytes of a state, a multiple of 8 */
 };
 
@@ -47,31 +62,80 @@ struct subjects {
  * each with a state of `stride` bytes. */
 uint64_t subjects_bytes(uint32_t count, uint32_t stride);
 
-/* Control: makes an empty table in a zeroed block of that size. States that
- * need 64-byte alignment have a stride that is a multiple of 64. */
+/* Control: makes an empty table in a zeroed block of that size or more. States
+ * that need 64-byte alignment have a stride that is a multiple of 64. */
 void subjects_format(struct arena *a, uint64_t block, uint32_t count,
 		     uint32_t stride);
 /* False: what is in the block is no table that fits into it. */
 bool subjects_open(struct subjects *t, struct arena *a, uint64_t block);
 
-/* The entry of the subject, or SUBJECTS_FULL: it has none. */
-uint32_t subjects_find(const struct subjects *t, uint64_t hash);
-/* The entry of the subject, taken when it has none; SUBJECTS_FULL. */
+static inline uint32_t subjects_home(const struct subjects *t, uint64_t hash)
+{
+	/* The bits that no name holds first: see subjects.c. */
+	uint32_t low = (uint32_t)hash;
+
+	return (uint32_t)((uint64_t)(low << 18 | low >> 14) * t->count >> 32);
+}
+
+/* Where a search in the bucket begins. */
+static inline unsigned subjects_line(uint64_t hash)
+{
+	return (unsigned)(hash >> 62);
+}
+
+/* The line that most searches end in, and the gate's. */
+static inline void subjects_prefetch(const struct subjects *t, uint64_t hash)
+{
+	const struct subjects_bucket *b = &t->buckets[subjects_home(t, hash)];
+
+	__builtin_prefetch((const uint8_t *)b +
+			   (size_t)subjects_line(hash) * LINE_BYTES);
+	__builtin_prefetch(b);
+}
+
+/* The entry of the subject, taken when it has none; SUBJECTS_FULL. It is the
+ * subject's until the end of the caller's epoch section: whoever is going to
+ * charge asks here. `c` is the caller's, and nothing is begun in it. */
 uint32_t subjects_take(const struct subjects *t, struct claim *c,
 		       uint64_t hash);
-void *subjects_state(const struct subjects *t, uint32_t entry);
-uint32_t subjects_capacity(const struct subjects *t);
+
+/* The entry of the subject, or SUBJECTS_FULL: it has none. To be read only:
+ * one that is retiring may be given to another subject at any moment. What was
+ * loaded from its state (with acquire) was the subject's if subjects_is() says
+ * so afterwards; if not, the subject has no entry and is at rest. */
+uint32_t subjects_find(const struct subjects *t, uint64_t hash);
+bool subjects_is(const struct subjects *t, uint32_t entry, uint64_t hash);
+
+static inline void *subjects_state(const struct subjects *t, uint32_t entry)
+{
+	return t->states + (uint64_t)entry * t->stride;
+}
+
+static inline uint32_t subjects_capacity(const struct subjects *t)
+{
+	return t->count * SUBJECTS_BUCKET;
+}
 
 /* Control: marks entries from *cursor on whose state `at_rest` says so, until
- * `max` are marked or the end is reached (then *cursor is 0 again). Then a
- * grace period, then subjects_free(), which frees those marked that still are
- * at rest and returns how many. */
+ * `max` are marked or the end is reached (then *cursor is 0 again); returns
+ * how many. Then a grace period, then subjects_free(), which frees those marked
+ * that still are at rest and returns how many; the others stay marked, for the
+ * next time. In this order always: nothing is freed without a grace period
+ * since it was marked, nor marked again without one.
+ *
+ * `at_rest` is asked while workers change the state. It must be true of a state
+ * only if a new subject that finds it is treated as one never seen. */
 typedef bool subjects_rest_fn(const void *state, void *arg);
 uint32_t subjects_retire(const struct subjects *t, struct claim *c,
 			 uint32_t *cursor, uint32_t max,
 			 subjects_rest_fn *at_rest, void *arg);
 uint32_t subjects_free(const struct subjects *t, struct claim *c,
 		       subjects_rest_fn *at_rest, void *arg);
-uint32_t subjects_used(const struct subjects *t); /* counts; control */
+/* Counts those that are used or retiring. */
+uint32_t subjects_used(const struct subjects *t);
+
+/* The hash of a subject that two numbers name; `seed` is the arena's. Any bit
+ * of either changes all of the hash. */
+uint64_t subjects_hash2(uint64_t seed, uint64_t a, uint64_t b);
 
 #endif

@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: MIT */
+#include "gate/subjects.h"
+
+#include "base/check.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+/*
+ * A name: hash (its upper 50 bits) | state (2 bits) | generation (12 bits)
+ *
+ *	FRESH     the whole word is 0: never used since the table was made
+ *	FREE      was used before
+ *	USED      belongs to the subject
+ *	RETIRING  belongs to the subject, and is about to be freed
+ *
+ * A name changes only under a claim of its bucket's gate, and its generation
+ * grows with each change. 12 bits are enough: a helper is in an epoch section
+ * (or is the control thread, which waits for itself), while that lasts no more
+ * than two grace periods begin, and in each of them a word is taken, retired,
+ * revived and freed at most once.
+ *
+ * Why nothing that was charged is lost when an entry is freed. Say the control
+ * thread marks an entry (its name becomes RETIRING), waits for a grace period
+ * and frees it. A section that charges the subject either
+ *   - was open when the wait began: it has ended when the wait is over, and
+ *     what it charged is seen by at_rest(), which is asked again then; or
+ *   - began after: it sees the mark, so its subjects_take() makes the name
+ *     USED again. That is a claim of the gate with which the control thread
+ *     frees, so one of the two fails. If the worker comes first, the control
+ *     thread looks again, finds a name that is not RETIRING and leaves it
+ *     alone. If it comes second, it looks again and finds no subject: it takes
+ *     an entry anew, and nobody had charged the old one.
+ * A name that was seen USED in a section is safe until its end: what would
+ * free it is a mark that came later, and a wait for this very section.
+ *
+ * Where a name is. The upper two bits of the hash say in which of the four
+ * lines a search begins; it goes on to the next one, round the bucket. A
+ * subject takes the first entry on that way that is not taken. So one that
+ * stands behind a line was taken when that line was full: its last name has
+ * not been FRESH since, and a FRESH one there ends a search. At half load 19
+ * subjects of 20 stand in the first line.
+ *
+ * A bucket is chosen by the lower 14 bits of the hash, which no name holds,
+ * and only then by those above them.
+ */
+#define NAME_GEN_MASK UINT64_C(0xfff)
+#define NAME_FRESH UINT64_C(0)
+#define NAME_FREE (UINT64_C(1) << 12)
+#define NAME_USED (UINT64_C(2) << 12)
+#define NAME_RETIRING (UINT64_C(3) << 12)
+#define NAME_STATE(n) ((n)&NAME_RETIRING)
+#define NAME_HASH(n) ((n) & ~UINT64_C(0x3fff))
+/* USED and RETIRING have it, FREE and FRESH do not. */
+#define NAME_TAKEN NAME_USED
+
+#define LINE_WORDS (LINE_BYTES / sizeof(word_t))
+#define NOWHERE 0 /* where the gate is, no name */
+
+#define HEADER_MAGIC UINT64_C(0x31304a425553) /* "SUBJ01" */
+
+/* The block's first line; written before the block's word is published. */
+struct header {
+	uint64_t magic;
+	uint32_t count; /* buckets */
+	uint32_t stride;
+	uint64_t capacity; /* entries */
+	uint64_t spare[5];
+};
+static_assert(sizeof(struct header) == LINE_BYTES, "one line");
+
+static uint64_t bytes_of(uint64_t buckets, uint32_t stride)
+{
+	return sizeof(struct header) +
+	       buckets * (sizeof(struct subjects_bucket) +
+			  (uint64_t)SUBJECTS_BUCKET * stride);
+}
+
+static bool stride_sane(uint32_t stride)
+{
+	return stride != 0 && stride <= SUBJECTS_STRIDE_MAX &&
+	       stride % sizeof(word_t) == 0;
+}
+
+uint64_t subjects_bytes(uint32_t count, uint32_t stride)
+{
+	uint64_t buckets =
+		(2 * (uint64_t)count + SUBJECTS_BUCKET - 1) / SUBJECTS_BUCKET;
+
+	return bytes_of(buckets != 0 ? buckets : 1, stride);
+}
+
+/* Bytes of the block; 0: it is not in the region. */
+static uint64_t block_bytes(uint64_t block)
+{
+	uint64_t bytes, place = (uint64_t)RING_PLACE(block) * LINE_BYTES;
+
+	if (block == 0 || RING_LOG2(block) > 40)
+		return 0;
+	bytes = sizeof(word_t) << RING_LOG2(block);
+	return bytes <= ARENA_RING_BYTES && place <= ARENA_RING_BYTES - bytes
+		       ? bytes
+		       : 0;
+}
+
+static uint8_t *block_at(struct arena *a, uint64_t block)
+{
+	return a->rings + (uint64_t)RING_PLACE(block) * LINE_BYTES;
+}
+
+void subjects_format(struct arena *a, uint64_t block, uint32_t count,
+		     uint32_t stride)
+{
+	uint64_t bytes = block_bytes(block);
+	struct header *h = (void *)block_at(a, block);
+
+	check(stride_sane(stride));
+	check(bytes >= subjects_bytes(count, stride));
+	h->count = (uint32_t)((bytes - sizeof(*h)) /
+			      (bytes_of(1, stride) - sizeof(*h)));
+	h->stride = stride;
+	h->capacity = (uint64_t)h->count * SUBJECTS_BUCKET;
+	h->magic = HEADER_MAGIC;
+}
+
+bool subjects_open(struct subjects *t, struct arena *a, uint64_t block)
+{
+	uint64_t bytes = block_bytes(block);
+	struct header *h;
+
+	if (bytes < sizeof(*h))
+		return false;
+	h = (void *)block_at(a, block);
+	if (h->magic != HEADER_MAGIC || h->count == 0 ||
+	    !stride_sane(h->stride) || bytes_of(h->count, h->stride) > bytes ||
+	    h->capacity != (uint64_t)h->count * SUBJECTS_BUCKET)
+		return false;
+	t->arena = a;
+	t->buckets = (void *)(h + 1);
+	t->states = (uint8_t *)(t->buckets + h->count);
+	t->count = h->count;
+	t->stride = h->stride;
+	return true;
+}
+
+static inline uint64_t name_wanted(uint64_t hash)
+{
+	return NAME_HASH(hash) | NAME_TAKEN;
+}
+
+/* Only the generation and USED or RETIRING may differ. */
+static inline bool name_matches(uint64_t name, uint64_t wanted)
+{
+	return (name ^ wanted) < NAME_TAKEN;
+}
+
+static inline uint64_t name_after(uint64_t name, uint64_t hash_and_state)
+{
+	return hash_and_state | ((name + 1) & NAME_GEN_MASK);
+}
+
+static inline word_t *words_of(struct subjects_bucket *b)
+{
+	return &b->gate;
+}
+
+static inline uint32_t entry_of(uint32_t home, unsigned word)
+{
+	return home * SUBJECTS_BUCKET + word - 1;
+}
+
+/*
+ * Which word of the bucket is the subject's name, or NOWHERE. The names of a
+ * line are compared without branches: where in it the right one is cannot be
+ * predicted.
+ *
+ * PAIRS: claim_load() with the CAS that put the name in, release: what the last
+ * subject's charges left in the state is seen by whoever sees the name.
+ */
+static inline unsigned look(struct subjects_bucket *b, uint64_t hash)
+{
+	uint64_t wanted = name_wanted(hash), name = 0;
+	unsigned i, n, line = subjects_line(hash);
+
+	for (n = 0; n < SUBJECTS_BUCKET_LINES; n++) {
+		const word_t *w = words_of(b) + line * LINE_WORDS;
+		unsigned found = 0; /* a bit for each word, the last lowest */
+
+		for (i = 0; i < LINE_WORDS; i++) {
+			name = claim_load(&w[i]);
+			found += found + (unsigned)name_matches(name, wanted);
+		}
+		/* The gate is no name, whatever it looks like. */
+		found &= 0xffu >> (line == 0);
+		if (found != 0)
+			return line * (unsigned)LINE_WORDS +
+			       (unsigned)LINE_WORDS - 1 -
+			       (unsigned)__builtin_ctz(found);
+		if (name == NAME_FRESH)
+			break;
+		line = (line + 1) % SUBJECTS_BUCKET_LINES;
+	}
+	return NOWHERE;
+}
+
+/* The word that a new subject takes, or NOWHERE: the bucket is full. */
+static unsigned vacancy(struct subjects_bucket *b, uint64_t hash)
+{
+	unsigned n, word = subjects_line(hash) * (unsigned)LINE_WORDS;
+
+	for (n = 0; n < SUBJECTS_BUCKET + 1; n++) {
+		if (word != NOWHERE &&
+		    (claim_load(words_of(b) + word) & NAME_TAKEN) == 0)
+			return word;
+		word = (word + 1) % (SUBJECTS_BUCKET + 1);
+	}
+	return NOWHERE;
+}
+
+static bool rename_entry(struct claim *c, struct subjects_bucket *b,
+			 uint64_t version, unsigned word, uint64_t from,
+			 uint64_t hash_and_state)
+{
+	claim_begin(c);
+	claim_add(c, words_of(b) + word, from,
+		  name_after(from, hash_and_state));
+	return claim_commit(c, &b->gate, version);
+}
+
+uint32_t subjects_find(const struct subjects *t, uint64_t hash)
+{
+	uint32_t home = subjects_home(t, hash);
+	unsigned word = look(&t->buckets[home], hash);
+
+	return word != NOWHERE ? entry_of(home, word) : SUBJECTS_FULL;
+}
+
+bool subjects_is(const struct subjects *t, uint32_t entry, uint64_t hash)
+{
+	uint32_t home = subjects_home(t, hash);
+	uint32_t i = entry - home * SUBJECTS_BUCKET;
+
+	check_hot(i < SUBJECTS_BUCKET);
+	/* PAIRS: nothing itself. The state was loaded with acquire: whoever saw
+	 * in it what another subject was charged sees that one's name here.
+	 * Within a section a name does not come back once it is gone: its
+	 * successor would have to be marked and waited for. */
+	return name_matches(atomic_load_explicit(&t->buckets[home].names[i],
+						 memory_order_relaxed),
+			    name_wanted(hash));
+}
+
+uint32_t subjects_take(const struct subjects *t, struct claim *c, uint64_t hash)
+{
+	uint32_t home = subjects_home(t, hash);
+	struct subjects_bucket *b = &t->buckets[home];
+
+	for (;;) {
+		/* PAIRS: as claim_settle(), which this is, but that a subject
+		 * that is there need not wait until others are through. */
+		uint64_t name, version = atomic_load_explicit(
+				       &b->gate, memory_order_acquire);
+		unsigned word = look(b, hash);
+
+		if (likely(word != NOWHERE)) {
+			name = claim_load(words_of(b) + word);
+			if (!name_matches(name, name_wanted(hash)))
+				continue; /* it was freed meanwhile */
+			if (likely(NAME_STATE(name) == NAME_USED))
+				return entry_of(home, word);
+		}
+		if (unlikely((version & 1) != 0)) {
+			claim_settle(t->arena, &b->gate, c->counters);
+			continue;
+		}
+		if (word == NOWHERE) {
+			word = vacancy(b, hash);
+			if (word == NOWHERE) {
+				if (claim_unchanged(&b->gate, version))
+					return SUBJECTS_FULL;
+				continue;
+			}
+			name = claim_load(words_of(b) + word);
+		}
+		if (rename_entry(c, b, version, word, name,
+				 NAME_HASH(hash) | NAME_USED))
+			return entry_of(home, word);
+	}
+}
+
+/* Brings a name from one state to another, unless somebody else changes it or
+ * its state is not at rest. */
+static bool move_at_rest(const struct subjects *t, struct claim *c,
+			 uint32_t home, unsigned word, uint64_t from,
+			 uint64_t to, subjects_rest_fn *at_rest, void *arg)
+{
+	struct subjects_bucket *b = &t->buckets[home];
+	uint64_t version, name;
+
+	do {
+		name = claim_load(words_of(b) + word);
+		if (NAME_STATE(name) != from)
+			return false;
+		version = claim_settle(t->arena, &b->gate, c->counters);
+		name = claim_load(words_of(b) + word);
+		if (NAME_STATE(name) != from ||
+		    !at_rest(subjects_state(t, entry_of(home, word)), arg))
+			return false;
+	} while (!rename_entry(c, b, version, word, name,
+			       to == NAME_FREE ? to : NAME_HASH(name) | to));
+	return true;
+}
+
+uint32_t subjects_retire(const struct subjects *t, struct claim *c,
+			 uint32_t *cursor, uint32_t max,
+			 subjects_rest_fn *at_rest, void *arg)
+{
+	uint32_t entry = *cursor, marked = 0;
+
+	for (; entry < subjects_capacity(t) && marked < max; entry++)
+		marked += move_at_rest(t, c, entry / SUBJECTS_BUCKET,
+				       entry % SUBJECTS_BUCKET + 1, NAME_USED,
+				       NAME_RETIRING, at_rest, arg);
+	*cursor = entry < subjects_capacity(t) ? entry : 0;
+	return marked;
+}
+
+uint32_t subjects_free(const struct subjects *t, struct claim *c,
+		       subjects_rest_fn *at_rest, void *arg)
+{
+	uint32_t home, freed = 0;
+	unsigned word;
+
+	for (home = 0; home < t->count; home++)
+		for (word = 1; word <= SUBJECTS_BUCKET; word++)
+			freed += move_at_rest(t, c, home, word, NAME_RETIRING,
+					      NAME_FREE, at_rest, arg);
+	return freed;
+}
+
+uint32_t subjects_used(const struct subjects *t)
+{
+	uint32_t home, used = 0;
+	unsigned word;
+
+	for (home = 0; home < t->count; home++)
+		for (word = 1; word <= SUBJECTS_BUCKET; word++)
+			used += (claim_load(words_of(&t->buckets[home]) +
+					    word) &
+				 NAME_TAKEN) != 0;
+	return used;
+}
+
+uint64_t subjects_hash2(uint64_t seed, uint64_t a, uint64_t b)
+{
+	const uint64_t pair[2] = {a, b};
+
+	return XXH3_64bits_withSeed(pair, sizeof(pair), seed);
+}
