@@ -55,6 +55,7 @@
 #define NAME_TAKEN NAME_USED
 
 #define LINE_WORDS (LINE_BYTES / sizeof(word_t))
+static_assert(LINE_WORDS == 8, "look() is written out for eight");
 #define NOWHERE 0 /* where the gate is, no name */
 
 #define HEADER_MAGIC UINT64_C(0x31304a425553) /* "SUBJ01" */
@@ -154,6 +155,11 @@ static inline bool name_matches(uint64_t name, uint64_t wanted)
 	return (name ^ wanted) < NAME_TAKEN;
 }
 
+static inline bool name_is_used(uint64_t name, uint64_t hash)
+{
+	return (name ^ (NAME_HASH(hash) | NAME_USED)) <= NAME_GEN_MASK;
+}
+
 static inline uint64_t name_after(uint64_t name, uint64_t hash_and_state)
 {
 	return hash_and_state | ((name + 1) & NAME_GEN_MASK);
@@ -169,34 +175,43 @@ static inline uint32_t entry_of(uint32_t home, unsigned word)
 	return home * SUBJECTS_BUCKET + word - 1;
 }
 
+/* `word`, or `i` when that one is the subject's name. Without a branch: where
+ * in a line a name is cannot be predicted. */
+static inline unsigned pick(unsigned word, uint64_t name, uint64_t wanted,
+			    unsigned i)
+{
+	return name_matches(name, wanted) ? i : word;
+}
+
 /*
- * Which word of the bucket is the subject's name, or NOWHERE. The names of a
- * line are compared without branches: where in it the right one is cannot be
- * predicted.
+ * Which word of the bucket is the subject's name, or NOWHERE.
  *
  * PAIRS: claim_load() with the CAS that put the name in, release: what the last
  * subject's charges left in the state is seen by whoever sees the name.
  */
 static inline unsigned look(struct subjects_bucket *b, uint64_t hash)
 {
-	uint64_t wanted = name_wanted(hash), name = 0;
-	unsigned i, n, line = subjects_line(hash);
+	uint64_t wanted = name_wanted(hash);
+	unsigned n, line = subjects_line(hash);
 
 	for (n = 0; n < SUBJECTS_BUCKET_LINES; n++) {
-		const word_t *w = words_of(b) + line * LINE_WORDS;
-		unsigned found = 0; /* a bit for each word, the last lowest */
+		unsigned first = line * (unsigned)LINE_WORDS, word = NOWHERE;
+		const word_t *w = words_of(b) + first;
+		uint64_t last = claim_load(&w[7]);
 
-		for (i = 0; i < LINE_WORDS; i++) {
-			name = claim_load(&w[i]);
-			found += found + (unsigned)name_matches(name, wanted);
-		}
-		/* The gate is no name, whatever it looks like. */
-		found &= 0xffu >> (line == 0);
-		if (found != 0)
-			return line * (unsigned)LINE_WORDS +
-			       (unsigned)LINE_WORDS - 1 -
-			       (unsigned)__builtin_ctz(found);
-		if (name == NAME_FRESH)
+		/* The gate is no name: looking like one it gives NOWHERE too.
+		 * Written out, since gcc does not unroll it. */
+		word = pick(word, claim_load(&w[0]), wanted, first);
+		word = pick(word, claim_load(&w[1]), wanted, first + 1);
+		word = pick(word, claim_load(&w[2]), wanted, first + 2);
+		word = pick(word, claim_load(&w[3]), wanted, first + 3);
+		word = pick(word, claim_load(&w[4]), wanted, first + 4);
+		word = pick(word, claim_load(&w[5]), wanted, first + 5);
+		word = pick(word, claim_load(&w[6]), wanted, first + 6);
+		word = pick(word, last, wanted, first + 7);
+		if (word != NOWHERE)
+			return word;
+		if (last == NAME_FRESH)
 			break;
 		line = (line + 1) % SUBJECTS_BUCKET_LINES;
 	}
@@ -204,22 +219,24 @@ static inline unsigned look(struct subjects_bucket *b, uint64_t hash)
 }
 
 /* The word that a new subject takes, or NOWHERE: the bucket is full. */
-static unsigned vacancy(struct subjects_bucket *b, uint64_t hash)
+static inline unsigned vacancy(struct subjects_bucket *b, uint64_t hash)
 {
-	unsigned n, word = subjects_line(hash) * (unsigned)LINE_WORDS;
+	unsigned n, i, line = subjects_line(hash);
 
-	for (n = 0; n < SUBJECTS_BUCKET + 1; n++) {
-		if (word != NOWHERE &&
-		    (claim_load(words_of(b) + word) & NAME_TAKEN) == 0)
-			return word;
-		word = (word + 1) % (SUBJECTS_BUCKET + 1);
+	for (n = 0; n < SUBJECTS_BUCKET_LINES; n++) {
+		const word_t *w = words_of(b) + line * LINE_WORDS;
+
+		for (i = line == 0; i < LINE_WORDS; i++)
+			if ((claim_load(&w[i]) & NAME_TAKEN) == 0)
+				return line * (unsigned)LINE_WORDS + i;
+		line = (line + 1) % SUBJECTS_BUCKET_LINES;
 	}
 	return NOWHERE;
 }
 
-static bool rename_entry(struct claim *c, struct subjects_bucket *b,
-			 uint64_t version, unsigned word, uint64_t from,
-			 uint64_t hash_and_state)
+static inline bool rename_entry(struct claim *c, struct subjects_bucket *b,
+				uint64_t version, unsigned word, uint64_t from,
+				uint64_t hash_and_state)
 {
 	claim_begin(c);
 	claim_add(c, words_of(b) + word, from,
@@ -250,42 +267,51 @@ bool subjects_is(const struct subjects *t, uint32_t entry, uint64_t hash)
 			    name_wanted(hash));
 }
 
+/* There is none, or it is retiring, or somebody else is at it. `word` was
+ * looked up after `version` had been loaded. */
+static __attribute__((noinline)) uint32_t
+take_anew(const struct subjects *t, struct claim *c, uint64_t hash,
+	  uint32_t home, uint64_t version, unsigned word)
+{
+	struct subjects_bucket *b = &t->buckets[home];
+
+	for (;;) {
+		uint64_t name;
+
+		if (word == NOWHERE)
+			word = vacancy(b, hash);
+		if ((version & 1) != 0) {
+			/* Complete it, and look again. */
+		} else if (word == NOWHERE) {
+			if (claim_unchanged(&b->gate, version))
+				return SUBJECTS_FULL;
+		} else {
+			/* Whatever became of it since it was looked up: then
+			 * the gate moved too, and the claim is lost. */
+			name = claim_load(words_of(b) + word);
+			if (name_is_used(name, hash) ||
+			    rename_entry(c, b, version, word, name,
+					 NAME_HASH(hash) | NAME_USED))
+				return entry_of(home, word);
+		}
+		version = claim_settle(t->arena, &b->gate, c->counters);
+		word = look(b, hash);
+	}
+}
+
 uint32_t subjects_take(const struct subjects *t, struct claim *c, uint64_t hash)
 {
 	uint32_t home = subjects_home(t, hash);
 	struct subjects_bucket *b = &t->buckets[home];
+	/* PAIRS: as in claim_settle(); but a subject that is there need not
+	 * wait until others are through. */
+	uint64_t version = atomic_load_explicit(&b->gate, memory_order_acquire);
+	unsigned word = look(b, hash);
 
-	for (;;) {
-		/* PAIRS: as claim_settle(), which this is, but that a subject
-		 * that is there need not wait until others are through. */
-		uint64_t name, version = atomic_load_explicit(
-				       &b->gate, memory_order_acquire);
-		unsigned word = look(b, hash);
-
-		if (likely(word != NOWHERE)) {
-			name = claim_load(words_of(b) + word);
-			if (!name_matches(name, name_wanted(hash)))
-				continue; /* it was freed meanwhile */
-			if (likely(NAME_STATE(name) == NAME_USED))
-				return entry_of(home, word);
-		}
-		if (unlikely((version & 1) != 0)) {
-			claim_settle(t->arena, &b->gate, c->counters);
-			continue;
-		}
-		if (word == NOWHERE) {
-			word = vacancy(b, hash);
-			if (word == NOWHERE) {
-				if (claim_unchanged(&b->gate, version))
-					return SUBJECTS_FULL;
-				continue;
-			}
-			name = claim_load(words_of(b) + word);
-		}
-		if (rename_entry(c, b, version, word, name,
-				 NAME_HASH(hash) | NAME_USED))
-			return entry_of(home, word);
-	}
+	if (likely(word != NOWHERE &&
+		   name_is_used(claim_load(words_of(b) + word), hash)))
+		return entry_of(home, word);
+	return take_anew(t, c, hash, home, version, word);
 }
 
 /* Brings a name from one state to another, unless somebody else changes it or
