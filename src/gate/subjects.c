@@ -38,8 +38,8 @@
  * lines a search begins; it goes on to the next one, round the bucket. A
  * subject takes the first entry on that way that is not taken. So one that
  * stands behind a line was taken when that line was full: its last name has
- * not been FRESH since, and a FRESH one there ends a search. At half load 19
- * subjects of 20 stand in the first line.
+ * not been FRESH since, and a FRESH one there ends a search. At half load 99
+ * subjects of 100 stand in the first line.
  *
  * A bucket is chosen by the lower 14 bits of the hash, which no name holds,
  * and only then by those above them.

@@ -22,8 +22,9 @@
  *            revives it. A new subject finds the words of the last one, whose
  *            limit was at rest: nothing is ever set back, so a helper that
  *            comes late fails.
- * Bound      a full bucket is SUBJECTS_FULL; at most half filled, that is one
- *            bucket in ten thousand.
+ * Bound      a full bucket is SUBJECTS_FULL. In a table that holds as many as
+ *            it was made for (half its entries) that is one bucket in six
+ *            thousand, and one new subject in fifty thousand.
  * Memory     in the arena's ring region; named by its block. The table takes
  *            the whole block: what the block's power of two leaves is entries.
  * Proof      tests/torture/subjects_torture.c

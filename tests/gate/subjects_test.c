@@ -421,19 +421,33 @@ static void stop_midway(struct scene *s, word_t *name, uint64_t before)
 		    s->claim.seq << 8 | (uint64_t)s->claim.owner << 1 | 1);
 }
 
+/* An insertion, a mark, a revival, a mark, the end: each half done. */
 Test(subjects, recovery_completes_what_a_dead_process_had_decided)
 {
+	uint64_t before = 0, after;
 	struct scene s;
-	uint32_t a;
+	word_t *name;
+	unsigned i;
 
 	open_scene(&s, 1);
-	a = take(&s, 1);
-	stop_midway(&s, &s.t.buckets[0].names[a], 0);
-	cr_assert_eq(find(&s, 1), SUBJECTS_FULL);
-	cr_assert(claim_descriptor_sane(s.claim.descriptor));
-	cr_assert_eq(claim_recover(s.f.arena), 1);
-	cr_assert_eq(find(&s, 1), a);
-	cr_assert_eq(take(&s, 1), a);
+	name = &s.t.buckets[0].names[0];
+	for (i = 0; i < 5; i++) {
+		if (i == 0 || i == 2)
+			cr_assert_eq(take(&s, 1), 0);
+		else if (i == 4)
+			cr_assert_eq(free_all(&s), 1);
+		else
+			cr_assert_eq(retire_all(&s), 1);
+		after = fixture_get(name);
+		stop_midway(&s, name, before);
+		cr_assert_eq(find(&s, 1), i == 0 ? SUBJECTS_FULL : 0);
+		cr_assert(claim_descriptor_sane(s.claim.descriptor));
+		cr_assert_eq(claim_recover(s.f.arena), 1);
+		cr_assert_eq(fixture_get(name), after);
+		cr_assert_eq(fixture_get(&s.t.buckets[0].gate), 2 * (i + 1));
+		cr_assert_eq(find(&s, 1), i == 4 ? SUBJECTS_FULL : 0);
+		before = after;
+	}
 	fixture_close(&s.f);
 }
 
@@ -595,7 +609,7 @@ Test(subjects, hash_of_a_pair_depends_on_all_that_goes_in)
 			diff = hash ^ subjects_hash2(seed, in[0], in[1]);
 			in[bit / 64] ^= UINT64_C(1) << bit % 64;
 			for (out = 0; out < 64; out++)
-				flips[out] += diff >> out & 1;
+				flips[out] += (unsigned)(diff >> out & 1);
 		}
 	}
 	for (out = 0; out < 64; out++) {

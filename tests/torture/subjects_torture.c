@@ -134,8 +134,10 @@ static void charge(struct torture_thread *t, struct worker *w)
 {
 	uint32_t subject = rng_below(&t->rng, SUBJECTS), held = SUBJECTS_FULL;
 	unsigned own = own_leases(w, subject, &held);
-	uint32_t entry = subjects_take(&table, &w->claim, hash_of(subject));
+	uint32_t entry;
 
+	subjects_prefetch(&table, hash_of(subject));
+	entry = subjects_take(&table, &w->claim, hash_of(subject));
 	if (own != 0)
 		check(entry == held);
 	if (entry == SUBJECTS_FULL) {
@@ -174,6 +176,9 @@ static void peek(struct torture_thread *t, struct worker *w)
 		check(entry == held);
 	if (entry == SUBJECTS_FULL)
 		return;
+	/* Here one that is retiring may be given to another subject. */
+	if (rng_below(&t->rng, 8) == 0)
+		sched_yield();
 	s = subjects_state(&table, entry);
 	level = claim_load(&s->level);
 	owner = claim_load(&s->owner);
