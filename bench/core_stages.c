@@ -2,7 +2,6 @@
 #include "core_stages.h"
 
 #include "base/clock.h"
-#include "gate/window.h"
 
 #include <assert.h>
 #include <string.h>
@@ -18,9 +17,9 @@ static const struct core_key *next_key(struct core_thread *t)
 	return k;
 }
 
-static uint64_t now_of(const struct core_thread *t)
+static struct instant now_of(const struct core_thread *t)
 {
-	return t->stage->denied ? t->world->full_at : clock_ticks();
+	return t->stage->denied ? t->world->full_at : instant_now();
 }
 
 static bool hash_chunk(struct core_thread *t)
@@ -103,17 +102,18 @@ static bool window_chunk(struct core_thread *t)
 {
 	struct arena *a = t->gate.arena;
 	bool right = true;
-	uint64_t now = 0;
+	struct instant now = now_of(t);
+	struct verdict verdict;
 
 	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
 		const struct core_key *k = next_key(t);
-		struct window_answer answer;
+		struct plain_ask ask = {&a->keys[k->slot], &verdict, 1, false};
+		struct org *org = &a->orgs[k->org];
 
 		if (i % CORE_INSTANT == 0)
 			now = now_of(t);
-		window_take_one(&t->gate.claim, &a->orgs[k->org],
-				&a->keys[k->slot].used, 1, now, &answer);
-		right &= answer.allowed != t->stage->denied;
+		plain_run(&t->gate.claim, org, plan_of(a, org), &ask, 1, &now);
+		right &= ask.allowed != t->stage->denied;
 	}
 	return right;
 }
@@ -137,12 +137,14 @@ static bool decide_chunk(struct core_thread *t)
 {
 	uint8_t reason = t->stage->denied ? REASON_RATE_LIMITED : REASON_ALLOW;
 	uint32_t batch = t->stage->batch;
+	struct instant now;
 	bool right = true;
 
 	for (uint32_t done = 0; done < CORE_CHUNK; done += batch) {
 		for (uint32_t i = 0; i < batch; i++)
 			ask(t, next_key(t), &t->checks[i]);
-		gate_decide(&t->gate, t->checks, t->verdicts, batch, now_of(t),
+		now = now_of(t);
+		gate_decide(&t->gate, t->checks, t->verdicts, batch, &now,
 			    t->wall_ms);
 		for (uint32_t i = 0; i < batch; i++)
 			right &= t->verdicts[i].reason == reason;

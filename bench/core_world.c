@@ -3,7 +3,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
-#include "gate/window.h"
+#include "gate/plain.h"
 #include "splitmix.h"
 
 #include <errno.h>
@@ -36,13 +36,32 @@ static void set(word_t *w, uint64_t value)
 	atomic_store_explicit(w, value, memory_order_relaxed);
 }
 
+#define PLAN_LINES 4u
+static_assert(sizeof(struct plan) + sizeof(struct rule) <=
+		      PLAN_LINES * LINE_BYTES,
+	      "a plan of one rule");
+
+static uint64_t make_plan(struct core_world *w, uint32_t limit, uint64_t place)
+{
+	uint64_t word = RING_WORD(place, 5, 1);
+	struct plan *plan = block_at(&w->file.arena, word);
+
+	plan->rules_count = 1;
+	plan->rules[0] = (struct rule){.algorithm = RULE_WINDOW,
+				       .limit = limit,
+				       .span = WINDOW_TICKS,
+				       .name = "org"};
+	plan_complete(plan);
+	return word;
+}
+
 static void make_org(struct core_world *w, uint32_t slot, uint32_t limit,
 		     uint64_t place)
 {
 	struct org *org = &w->file.arena.orgs[slot];
 
-	set(&org->rule, window_rule(limit, WINDOW_TICKS));
-	set(&org->ring, RING_WORD(place, window_ring_log2(limit), 1));
+	set(&org->first.ring, RING_WORD(place, meter_ring_log2(limit), 1));
+	set(&org->plan, limit == CORE_HOT_LIMIT ? w->hot_plan : w->plan);
 	memcpy(org->id.c, &slot, sizeof(slot));
 	/* PAIRS: nothing. Threads start later. */
 	atomic_store_explicit(&org->state, SLOT_ACTIVE, memory_order_relaxed);
@@ -71,8 +90,8 @@ static int make_key(struct core_world *w, struct core_key *k, uint32_t slot,
 static int reserve(struct core_world *w)
 {
 	uint64_t lines =
-		w->org_count * ring_lines(window_ring_log2(CORE_SPREAD_LIMIT)) +
-		ring_lines(window_ring_log2(CORE_HOT_LIMIT));
+		w->org_count * ring_lines(meter_ring_log2(CORE_SPREAD_LIMIT)) +
+		ring_lines(meter_ring_log2(CORE_HOT_LIMIT)) + 2 * PLAN_LINES;
 	uint64_t keys = w->org_count + UINT64_C(1) + CORE_HOT_KEYS;
 	int r = arena_reserve(&w->file, REGION_ORGS,
 			      (w->org_count + UINT64_C(2)) *
@@ -88,9 +107,17 @@ static int reserve(struct core_world *w)
 
 static int fill_arena(struct core_world *w, uint32_t *order)
 {
-	uint64_t lines = ring_lines(window_ring_log2(CORE_SPREAD_LIMIT));
+	uint64_t lines = ring_lines(meter_ring_log2(CORE_SPREAD_LIMIT));
 	int r = reserve(w);
 
+	if (r < 0)
+		return r;
+	w->plan =
+		make_plan(w, CORE_SPREAD_LIMIT,
+			  w->org_count * lines +
+				  ring_lines(meter_ring_log2(CORE_HOT_LIMIT)));
+	w->hot_plan =
+		make_plan(w, CORE_HOT_LIMIT, RING_PLACE(w->plan) + PLAN_LINES);
 	splitmix_shuffle(order, w->org_count, 1);
 	for (uint32_t i = 0; i < w->org_count && r == 0; i++) {
 		uint32_t slot = order[i] + 1;
@@ -141,32 +168,39 @@ void core_world_deinit(struct core_world *w)
 	free(w->keys);
 }
 
-/* Takes units one by one at one instant: `most` of each organization, or as
- * many as there are. */
-static void take_everywhere(struct core_world *w, uint64_t now, uint32_t most)
+/* Takes one unit of each organization, or all that there are. */
+static void take_everywhere(struct core_world *w, const struct instant *now,
+			    bool all)
 {
 	struct arena *a = &w->file.arena;
-	struct window_answer answer;
+	struct verdict verdict;
+	struct plain_ask ask = {
+		.key = &a->keys[0], .verdict = &verdict, .cost = 1};
 	struct claim c;
 
 	claim_init(&c, a, OWNER_CONTROL, NULL);
 	for (uint32_t slot = 1; slot <= hot_org(w); slot++) {
-		uint32_t taken = 0;
+		const struct plan *plan = plan_of(a, &a->orgs[slot]);
 
-		do
-			window_take_one(&c, &a->orgs[slot], NULL, 1, now,
-					&answer);
-		while (answer.allowed && ++taken < most);
+		ask.cost = all ? plan->rules[0].limit : 1;
+		plain_run(&c, &a->orgs[slot], plan, &ask, 1, now);
+		/* What was left of it when not all was there. */
+		while (all && !ask.allowed && verdict.remaining > 0) {
+			ask.cost = verdict.remaining;
+			plain_run(&c, &a->orgs[slot], plan, &ask, 1, now);
+		}
 	}
 }
 
 void core_world_fill(struct core_world *w)
 {
-	w->full_at = clock_ticks();
-	take_everywhere(w, w->full_at, UINT32_MAX);
+	w->full_at = instant_now();
+	take_everywhere(w, &w->full_at, true);
 }
 
 void core_world_rest(struct core_world *w)
 {
-	take_everywhere(w, clock_ticks(), 1);
+	struct instant now = instant_now();
+
+	take_everywhere(w, &now, false);
 }

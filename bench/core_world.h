@@ -17,6 +17,7 @@
 #include "base/keytext.h"
 #include "base/sha256.h"
 #include "gate/keytable.h"
+#include "gate/meter.h"
 #include "state/arena.h"
 
 #define CORE_ORGS_MAX (ARENA_ORGS_MAX - 2)
@@ -38,7 +39,8 @@ struct core_world {
 	struct keytext_prefix prefix;
 	uint32_t org_count;
 	struct core_key *keys; /* spread ones, then hot ones */
-	uint64_t full_at;      /* ticks */
+	uint64_t plan, hot_plan;
+	struct instant full_at;
 };
 
 /* Bytes that a world of this size takes, about. */

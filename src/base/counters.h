@@ -39,6 +39,14 @@
 	  "Decisions of another thread completed on its behalf")               \
 	X(retries, "claims_retried_total",                                     \
 	  "Decisions repeated because another thread got through first")       \
+	X(thresholds, "budget_thresholds_total",                               \
+	  "Times that a project's budget crossed a threshold")                 \
+	X(once_full, "request_ids_full_total",                                 \
+	  "Request ids that there was no room to remember")                    \
+	X(subjects_full, "subjects_full_total",                                \
+	  "Checks that a rule had no room to count a subject of")              \
+	X(holds_full, "holds_full_total",                                      \
+	  "Reservations refused for want of room")                             \
 	X(recv_buffers_exhausted, "recv_buffers_exhausted_total",              \
 	  "Receives that stopped because no buffer was free")                  \
 	X(sends_parked, "sends_parked_total",                                  \

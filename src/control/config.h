@@ -84,7 +84,7 @@ int config_socket_path(const struct config *c, const struct listener_config *l,
 void config_print_reference(FILE *out);
 
 /* "100/60s", "5/1500ms", "1000/1h", "10/31d" (ms s m h d; a bare number is
- * seconds). -EINVAL: not of that shape; -ERANGE: outside 1..65536 in 1 ms to
+ * seconds). -EINVAL: not of that shape; -ERANGE: outside 1..8388607 in 1 ms to
  * 31 days. */
 int config_parse_limit(const char *text, uint32_t *ret_limit,
 		       uint64_t *ret_window_ms);

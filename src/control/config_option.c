@@ -89,7 +89,7 @@ void option_describe(const struct option *o,
 		       o->min, o->max);
 		return;
 	case OPTION_LIMIT:
-		EXPECT("a limit such as 100/60s: 1..65536 in 1ms..31d");
+		EXPECT("a limit such as 100/60s: 1..8388607 in 1ms..31d");
 		return;
 	case OPTION_CHOICE:
 		describe_choices(o, expected);

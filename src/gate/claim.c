@@ -7,7 +7,7 @@
 /*
  * The gate of an organization
  *
- *	even  version << 1
+ *	even  version << 1: grows, at an organization with the time
  *	odd   seq << 8 | owner << 1 | 1: the decision `seq` of `owner`
  *
  * An owner writes its descriptor, then swings the gate from the version it
@@ -82,17 +82,23 @@ void claim_init(struct claim *c, struct arena *a, uint32_t owner,
 
 bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
 {
+	return claim_commit_to(c, gate, version, version + 2);
+}
+
+bool claim_commit_to(struct claim *c, word_t *gate, uint64_t version,
+		     uint64_t next)
+{
 	struct descriptor *d = c->descriptor;
 	uint64_t seq = ++c->seq;
 	uint64_t name = seq << 8 | (uint64_t)c->owner << 1 | 1;
 	uint64_t expected = version;
 	struct claim_word *w;
 
-	check_hot((version & 1) == 0);
+	check_hot((version & 1) == 0 && (next & 1) == 0 && next > version);
 	/* PAIRS: copy_decision(), acquire; the reason is claim_add()'s. */
 	atomic_store_explicit(&d->gate_off, claim_offset(c->arena, gate),
 			      memory_order_release);
-	atomic_store_explicit(&d->gate_next, version + 2, memory_order_release);
+	atomic_store_explicit(&d->gate_next, next, memory_order_release);
 	atomic_store_explicit(&d->count, (uint64_t)(c->next - d->words),
 			      memory_order_release);
 	atomic_store_explicit(&d->last_seq, seq, memory_order_release);
@@ -114,7 +120,7 @@ bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
 		      atomic_load_explicit(&w->from, memory_order_relaxed),
 		      atomic_load_explicit(&w->to, memory_order_relaxed));
 	/* The gate's release also publishes the words: PAIRS claim_settle(). */
-	swing(gate, name, version + 2);
+	swing(gate, name, next);
 	return true;
 }
 

@@ -99,6 +99,10 @@ static inline void claim_add(struct claim *c, word_t *w, uint64_t from,
  * else got through first, nothing was changed; settle and compute again. */
 bool claim_commit(struct claim *c, word_t *gate, uint64_t version);
 
+/* The same; the gate's next even value is `next` > version, which is even. */
+bool claim_commit_to(struct claim *c, word_t *gate, uint64_t version,
+		     uint64_t next);
+
 /* False: what is in this descriptor cannot have been written by us, the arena
  * is damaged. */
 bool claim_descriptor_sane(const struct descriptor *d);

@@ -5,47 +5,50 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/sha256.h"
+#include "gate/access.h"
 
 #define MS_PER_MINUTE 60000u
+#define HOLD_TRIES 64 /* places that are looked at for a free hold */
 
 void gate_init(struct gate *g, struct arena *a, struct keytable *t,
 	       const struct keytext_prefix *prefix, uint32_t owner,
 	       struct counters *counters)
 {
+	static const struct routes none;
+
+	memset(g, 0, sizeof(*g));
 	g->arena = a;
 	g->table = t;
 	g->counters = counters;
 	g->prefix = *prefix;
-	memset(&g->groups, 0, sizeof(g->groups));
+	g->options.routes = &none;
 	claim_init(&g->claim, a, owner, counters);
+	g->step.arena = a;
+	g->step.claim = &g->claim;
+	g->step.counters = counters;
 }
 
-/*
- * Ticks to milliseconds, rounded up. The last tick is left out: it is there
- * because the check's own tick had begun already, and a reply needs longer than
- * 4 us to arrive. With it, a check that fills a window of 60 s would be told to
- * come back in 60,001 ms, which HTTP rounds to 61 s. A last tick that stands
- * alone is 1 ms: 0 would say that the window is at rest.
- */
-static inline uint32_t ticks_to_ms(uint64_t ticks)
+void gate_configure(struct gate *g, const struct gate_options *options)
 {
-	uint64_t ms = (ticks + CLOCK_TICKS_PER_MS - 2) / CLOCK_TICKS_PER_MS;
+	struct arena_header *h = g->arena->header;
+	uint32_t share;
 
-	if (ticks == 1)
-		ms = 1;
-
-	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
-}
-
-static inline void answer_window(struct verdict *v,
-				 const struct window_answer *w)
-{
-	v->limit = w->limit;
-	v->remaining = w->in_window < w->limit ? w->limit - w->in_window : 0;
-	v->window_ms = ticks_to_ms(w->window);
-	v->reset_ms = ticks_to_ms(w->reset);
-	v->retry_ms = ticks_to_ms(w->retry);
-	memcpy(v->limit_name, "org", sizeof("org"));
+	g->options = *options;
+	g->step.once_ns = options->once_ms * 1000000;
+	/* PAIRS: nothing, here and below. Made before workers run. */
+	g->has_once = options->once_ms != 0 &&
+		      subjects_open(&g->once, g->arena,
+				    atomic_load_explicit(&h->once,
+							 memory_order_relaxed));
+	g->has_cells = subjects_open(
+		&g->cells, g->arena,
+		atomic_load_explicit(&h->cells, memory_order_relaxed));
+	share = options->owners != 0 ? h->holds_count / options->owners : 0;
+	if (atomic_load_explicit(&h->holds, memory_order_relaxed) == 0 ||
+	    g->claim.owner >= options->owners || share < STEP_ASKS_MAX)
+		share = 0;
+	g->hold_first = g->hold_next = g->claim.owner * share;
+	g->hold_end = g->hold_first + share;
 }
 
 /* Stage 1: the hash of each check that has a credential worth looking up. */
@@ -67,6 +70,8 @@ static void hash_keys(struct gate *g, struct check *checks,
 			continue;
 		}
 		v->reason = REASON_INVALID_KEY;
+		if (unlikely(c->credential == CREDENTIAL_HOLD))
+			continue;
 		if (c->credential == CREDENTIAL_KEY) {
 			if (keytext_classify(&g->prefix, c->key, c->key_len) ==
 			    KEYTEXT_BROKEN) {
@@ -86,7 +91,8 @@ static void probe_table(struct gate *g, const struct check *checks,
 	unsigned i;
 
 	for (i = 0; i < count; i++) {
-		if (checks[i].credential == CREDENTIAL_NONE)
+		if (checks[i].credential == CREDENTIAL_NONE ||
+		    checks[i].credential == CREDENTIAL_HOLD)
 			continue;
 		g->slots[i] = keytable_probe(level, checks[i].hash);
 		__builtin_prefetch(&g->arena->keys[g->slots[i]]);
@@ -133,10 +139,9 @@ static void identify(struct gate *g, const struct check *checks,
 		g->slots[i] = slot;
 		verdicts[i].reason = REASON_ALLOW;
 		verdicts[i].key = key->id;
-		__builtin_prefetch(&a->orgs[key->org].gate, 1);
-		__builtin_prefetch(&a->orgs[key->org].rule);
+		__builtin_prefetch(&a->orgs[key->org], 1);
 		if (key->project != 0)
-			__builtin_prefetch(&a->projects[key->project]);
+			__builtin_prefetch(&a->projects[key->project], 1);
 	}
 }
 
@@ -180,8 +185,443 @@ static void group(struct gate *g, unsigned count)
 		if (org == 0)
 			g->groups.org[i] = 0;
 		else if (join(&g->groups, i, org))
-			window_prefetch(a, &a->orgs[org]);
+			meter_prefetch(a, &a->orgs[org].first);
 	}
+}
+
+/* ---- where a check is counted ---- */
+
+static inline uint64_t seed(const struct gate *g)
+{
+	return g->arena->header->seed;
+}
+
+/* Which of its subjects a rule means, as a hash; 0: none of them. */
+static uint64_t subject_of(const struct gate *g, const struct rule *r,
+			   const struct ask *a, uint32_t org)
+{
+	const struct check_extra *x = a->check->extra;
+
+	switch (r->level) {
+	case LEVEL_PROJECT:
+		return a->key->project != 0
+			       ? subjects_hash2(seed(g), r->id, a->key->project)
+			       : 0;
+	case LEVEL_KEY:
+		return subjects_hash2(seed(g), r->id,
+				      (uint64_t)(a->key - g->arena->keys));
+	case LEVEL_ROUTE:
+		return a->route != 0 ? subjects_hash2(seed(g), org, a->route)
+				     : 0;
+	default:
+		return x != NULL && x->has_address
+			       ? outside_subject(seed(g), x->address)
+			       : 0;
+	}
+}
+
+/* Finds the meter of a rule that is not the organization's own. False: there
+ * is no room for another subject. */
+static bool place_rule(struct gate *g, const struct rule *r, struct ask *a,
+		       struct ask_meter *at, uint32_t org)
+{
+	uint64_t subject = subject_of(g, r, a, org);
+	struct subjects table;
+	uint32_t entry;
+	uint8_t *state;
+
+	at->meter = NULL;
+	at->entries = NULL;
+	at->entries_log2 = 0;
+	if (subject == 0 || (r->route != 0 && r->route != a->route) ||
+	    !subjects_open(&table, g->arena, r->table))
+		return true;
+	entry = a->peek ? subjects_find(&table, subject)
+			: subjects_take(&table, &g->claim, subject);
+	if (entry == SUBJECTS_FULL && a->peek) {
+		at->meter = &g->rest.meter;
+		at->entries = g->rest_entries;
+		at->entries_log2 = 3;
+		return true;
+	}
+	if (entry == SUBJECTS_FULL) {
+		/* PAIRS: nothing: a number to be shown. */
+		atomic_fetch_add_explicit(&((struct rule *)(uintptr_t)r)->full,
+					  1, memory_order_relaxed);
+		counter_add(&g->counters->subjects_full, 1);
+		return (r->flags & (RULE_FULL_PASS | RULE_SHADOW)) != 0;
+	}
+	state = subjects_state(&table, entry);
+	at->meter = (struct meter *)(void *)state;
+	if (r->algorithm == RULE_WINDOW) {
+		at->entries = (word_t *)(void *)(state + LINE_BYTES);
+		at->entries_log2 = (unsigned)__builtin_ctz(
+			(table.stride - LINE_BYTES) / (uint32_t)sizeof(word_t));
+	}
+	return true;
+}
+
+static inline struct outside *outside_of(struct meter *m)
+{
+	return (struct outside *)(void *)m; /* its first member */
+}
+
+/* Holds the units at a rule outside the organization. False: denied. */
+static bool hold_outside(struct gate *g, struct ask *a, unsigned i,
+			 const struct instant *now)
+{
+	const struct rule *r = &g->step.plan->rules[i];
+	struct ask_meter *at = &a->at[i];
+	uint32_t units = rule_units(r, a->cost);
+	struct meter_answer m;
+	struct view v;
+
+	if (a->peek) {
+		view_read(&v, g->arena, r, at->meter, at->entries,
+			  at->entries_log2, now);
+		view_answer(&v, units, &m);
+	} else if (outside_hold(g->arena, r, outside_of(at->meter), at->entries,
+				at->entries_log2, units, now, &m)) {
+		a->pending |= (uint16_t)(1u << i);
+	}
+	if (m.fits)
+		return true;
+	if (r->flags & RULE_SHADOW) {
+		a->outside_shadow |= (uint16_t)(1u << i);
+		return true;
+	}
+	a->outside = m;
+	a->outside_rule = (int8_t)i;
+	return false;
+}
+
+static void release_outside(struct gate *g, struct ask *a,
+			    const struct instant *now, bool admitted)
+{
+	unsigned i;
+
+	for (i = 0; a->pending >> i != 0; i++) {
+		const struct rule *r = &g->step.plan->rules[i];
+		struct ask_meter *at = &a->at[i];
+
+		if (a->pending & 1u << i)
+			outside_release(g->arena, r, outside_of(at->meter),
+					at->entries, at->entries_log2,
+					rule_units(r, a->cost), now, admitted);
+	}
+	a->pending = 0;
+}
+
+static void place_rules(struct gate *g, struct ask *a, uint32_t org,
+			const struct instant *now)
+{
+	const struct plan *plan = g->step.plan;
+	unsigned i;
+
+	for (i = 0; i < plan->rules_count; i++) {
+		const struct rule *r = &plan->rules[i];
+
+		if (r->level == LEVEL_ORG)
+			continue;
+		if (!place_rule(g, r, a, &a->at[i], org)) {
+			a->refused = REASON_FULL;
+			break;
+		}
+		if (r->level == LEVEL_ADDRESS && a->at[i].meter != NULL &&
+		    !hold_outside(g, a, i, now)) {
+			a->refused = rule_units(r, a->cost) > r->limit
+					     ? REASON_COST_ABOVE_LIMIT
+					     : REASON_RATE_LIMITED;
+			break;
+		}
+	}
+	if (a->refused != REASON_ALLOW)
+		release_outside(g, a, now, false);
+}
+
+static bool leases(const struct plan *plan, const struct ask *a,
+		   uint64_t *ret_ticks)
+{
+	bool any = false;
+	unsigned i;
+
+	for (i = 0; i < plan->rules_count; i++) {
+		const struct rule *r = &plan->rules[i];
+
+		if (r->algorithm != RULE_CONCURRENCY ||
+		    (r->route != 0 && r->route != a->route))
+			continue;
+		if (!any || r->span > *ret_ticks)
+			*ret_ticks = r->span;
+		any = true;
+	}
+	return any;
+}
+
+static struct cell *cell_of(struct gate *g, const struct key *key,
+			    uint32_t route)
+{
+	uint32_t slot = (uint32_t)(key - g->arena->keys), entry;
+
+	if (!g->has_cells)
+		return NULL;
+	entry = subjects_take(&g->cells, &g->claim,
+			      subjects_hash2(seed(g), slot, route));
+	return entry != SUBJECTS_FULL ? subjects_state(&g->cells, entry) : NULL;
+}
+
+/* A free hold of ours; NULL: none. Those of one run are different ones. */
+static struct hold *take_hold(struct gate *g, uint32_t *ret_slot)
+{
+	uint32_t tries = g->hold_end - g->hold_first;
+
+	if (tries > HOLD_TRIES)
+		tries = HOLD_TRIES;
+	for (; tries > 0; tries--) {
+		uint32_t slot = g->hold_next++;
+		struct hold *h = hold_at(g->arena, slot);
+
+		if (g->hold_next == g->hold_end)
+			g->hold_next = g->hold_first;
+		if (HOLD_LIVE(claim_load(&h->state)) == 0) {
+			*ret_slot = slot;
+			return h;
+		}
+	}
+	return NULL;
+}
+
+static void place_hold(struct gate *g, struct ask *a, uint32_t org,
+		       bool reserve)
+{
+	const struct check_extra *x = a->check->extra;
+	uint32_t slot;
+
+	if (reserve) {
+		uint64_t ms = x != NULL && x->hold_ms != 0 ? x->hold_ms
+							   : g->options.hold_ms;
+
+		if (ms * CLOCK_TICKS_PER_MS > a->hold_ticks)
+			a->hold_ticks = ms * CLOCK_TICKS_PER_MS;
+	}
+	a->cell = a->cell != NULL ? a->cell : cell_of(g, a->key, ROUTE_NONE);
+	a->hold = a->cell != NULL ? take_hold(g, &slot) : NULL;
+	if (a->hold == NULL) {
+		a->refused = REASON_FULL;
+		counter_add(&g->counters->holds_full, 1);
+		return;
+	}
+	a->hold_id = HOLD_ID(slot, HOLD_GEN(claim_load(&a->hold->state)));
+	/* PAIRS: gate_settle(), acquire on state: the claim that makes the
+	 * hold live publishes them. */
+	atomic_store_explicit(&a->hold->subject,
+			      (uint64_t)(a->key - g->arena->keys) << 32 | org,
+			      memory_order_relaxed);
+	atomic_store_explicit(&a->hold->cell,
+			      (uint64_t)((uint8_t *)a->cell - g->arena->base),
+			      memory_order_relaxed);
+	atomic_store_explicit(&a->hold->route, a->route, memory_order_relaxed);
+	atomic_store_explicit(&a->hold->flags,
+			      !reserve || g->options.hold_keep ? HOLD_KEEP : 0,
+			      memory_order_relaxed);
+	for (unsigned i = 0; i < PROJECT_BUDGETS_MAX; i++)
+		atomic_store_explicit(&a->hold->budget[i], 0,
+				      memory_order_relaxed);
+}
+
+static void place_once(struct gate *g, struct ask *a)
+{
+	const struct check_extra *x = a->check->extra;
+	uint32_t key = (uint32_t)(a->key - g->arena->keys);
+	uint64_t hash = subjects_hash2(x->once[0], x->once[1],
+				       (uint64_t)key << 32 | a->cost);
+	uint32_t entry;
+
+	hash = subjects_hash2(seed(g), hash, key);
+	entry = subjects_take(&g->once, &g->claim, hash);
+	if (entry == SUBJECTS_FULL)
+		counter_add(&g->counters->once_full, 1);
+	else
+		a->once = subjects_state(&g->once, entry);
+}
+
+/* Everything that is not the organization's line: most checks have none. */
+static void place(struct gate *g, struct ask *a, uint32_t org,
+		  const struct instant *now)
+{
+	const struct check_extra *x = a->check->extra;
+	const struct plan *plan = g->step.plan;
+	bool reserve = (a->check->flags & CHECK_RESERVE) != 0;
+	bool leased = leases(plan, a, &a->hold_ticks);
+
+	if (plan->meters_count != plan->rules_count)
+		place_rules(g, a, org, now);
+	if (a->refused != REASON_ALLOW || a->peek)
+		return;
+	if (a->route != 0)
+		a->cell = cell_of(g, a->key, a->route_number);
+	if (x != NULL && (x->once[0] | x->once[1]) != 0 && g->has_once)
+		place_once(g, a);
+	if (reserve || leased)
+		place_hold(g, a, org, reserve);
+}
+
+static enum reason refuse(const struct gate *g, const struct ask *a,
+			  bool suspended, uint64_t scope_hash)
+{
+	/* PAIRS: key_valid(); the block it names is complete, by the same
+	 * grace period. */
+	uint32_t state =
+		atomic_load_explicit(&a->key->state, memory_order_relaxed);
+
+	if (suspended)
+		return REASON_SUSPENDED;
+	if (likely(KEY_ACCESS(state) == 0))
+		return REASON_ALLOW;
+	return access_check(
+		(const struct access *)(const void *)(g->arena->rings +
+						      (uint64_t)KEY_ACCESS(
+							      state) *
+							      LINE_BYTES),
+		a->check->extra, scope_hash);
+}
+
+static void fill_ask(struct gate *g, struct ask *a, const struct check *c,
+		     struct verdict *v, struct key *key, bool suspended,
+		     const struct instant *now)
+{
+	const struct check_extra *x = c->extra;
+	const struct route *route = NULL;
+	uint64_t scope = 0;
+
+	a->check = c;
+	a->verdict = v;
+	a->key = key;
+	a->project =
+		key->project != 0 ? &g->arena->projects[key->project] : NULL;
+	a->cell = NULL;
+	a->once = NULL;
+	a->hold = NULL;
+	a->hold_ticks = 0;
+	a->route = 0;
+	a->cost = c->cost;
+	a->peek = (c->flags & CHECK_PEEK) != 0;
+	a->pending = a->outside_shadow = 0;
+	a->outside_rule = -1;
+	a->route_number = ROUTE_NONE;
+	if (unlikely(x != NULL)) {
+		a->route = x->route_hash;
+		a->route_number =
+			(uint16_t)routes_find(g->options.routes, a->route);
+		route = routes_at(g->options.routes, a->route_number);
+		scope = x->scope_hash;
+	}
+	if (route != NULL && scope == 0)
+		scope = route->scope_hash;
+	if (a->cost == 0)
+		a->cost = route != NULL ? route->price : 1;
+	a->refused = (uint8_t)refuse(g, a, suspended, scope);
+	if (a->refused == REASON_ALLOW)
+		place(g, a, key->org, now);
+}
+
+/* ---- denials, by key and route ---- */
+
+static int denial_of(uint8_t reason)
+{
+	switch (reason) {
+	case REASON_RATE_LIMITED:
+	case REASON_CONCURRENCY:
+		return DENIAL_RATE;
+	case REASON_COST_ABOVE_LIMIT:
+		return DENIAL_COST;
+	case REASON_SUSPENDED:
+		return DENIAL_SUSPENDED;
+	case REASON_SCOPE:
+	case REASON_ROUTE:
+	case REASON_NETWORK:
+		return DENIAL_ACCESS;
+	case REASON_BUDGET:
+		return DENIAL_BUDGET;
+	case REASON_CREDITS:
+		return DENIAL_CREDITS;
+	default:
+		return -1;
+	}
+}
+
+static void count_denials(struct gate *g, const struct key *key, uint32_t route,
+			  uint8_t reason, unsigned n)
+{
+	int denial = denial_of(reason);
+	struct cell *cell = denial >= 0 ? cell_of(g, key, route) : NULL;
+
+	if (cell != NULL)
+		/* PAIRS: the collector's load: a number. */
+		atomic_fetch_add_explicit(&cell->denied[denial], n,
+					  memory_order_relaxed);
+}
+
+static bool denied_alike(const struct ask *a, const struct ask *b)
+{
+	return a->key == b->key && a->route_number == b->route_number &&
+	       a->verdict->reason == b->verdict->reason && a->peek == b->peek;
+}
+
+/* Those that are alike are counted together. */
+static void deny_run(struct gate *g)
+{
+	struct step *s = &g->step;
+	unsigned i, n;
+
+	for (i = 0; i < s->count; i += n) {
+		struct ask *a = &s->asks[i];
+
+		for (n = 1; i + n < s->count && denied_alike(a, a + n); n++) {
+		}
+		if (!a->peek)
+			count_denials(g, a->key, a->route_number,
+				      a->verdict->reason, n);
+	}
+}
+
+static void deny_plain(struct gate *g, unsigned count)
+{
+	unsigned i, n;
+
+	for (i = 0; g->has_cells && i < count; i += n) {
+		const struct plain_ask *a = &g->plain[i];
+
+		for (n = 1; i + n < count && a->key == a[n].key &&
+			    a->verdict->reason == a[n].verdict->reason;
+		     n++) {
+		}
+		if (unlikely(!a->allowed))
+			count_denials(g, a->key, ROUTE_NONE, a->verdict->reason,
+				      n);
+	}
+}
+
+/* ---- a run of one organization ---- */
+
+static void take_run(struct gate *g, const struct instant *now,
+		     uint64_t wall_ms)
+{
+	struct step *s = &g->step;
+	bool denied = false;
+	unsigned i;
+
+	step_run(s, now, wall_ms);
+	for (i = 0; i < s->count; i++) {
+		struct ask *a = &s->asks[i];
+
+		denied = denied || a->verdict->reason != REASON_ALLOW;
+		if (unlikely(a->pending != 0))
+			release_outside(g, a, now, a->verdict->charged != 0);
+	}
+	if (denied && g->has_cells)
+		deny_run(g);
+	s->count = 0;
 }
 
 static inline void touch(struct key *key, uint64_t wall_ms)
@@ -196,87 +636,92 @@ static inline void touch(struct key *key, uint64_t wall_ms)
 				      memory_order_relaxed);
 }
 
-static inline void answer(const struct check *c, struct verdict *v,
-			  const struct window_answer *w)
+/* Does the check say no more than key and cost, and is there no budget? */
+static inline bool plain(const struct gate *g, const struct check *c,
+			 const struct key *key)
 {
-	answer_window(v, w);
-	if (!w->allowed)
-		v->reason = c->cost > w->limit ? REASON_COST_ABOVE_LIMIT
-					       : REASON_RATE_LIMITED;
+	const struct project *p = &g->arena->projects[key->project];
+
+	/* PAIRS: refuse(). */
+	return c->extra == NULL && c->flags == 0 &&
+	       KEY_ACCESS(atomic_load_explicit(&key->state,
+					       memory_order_relaxed)) == 0 &&
+	       (key->project == 0 ||
+		(claim_load(&p->budgets[0].cap) == BUDGET_NONE &&
+		 claim_load(&p->budgets[1].cap) == BUDGET_NONE));
 }
 
-/* Decides the checks that have been put into the run. */
-static void take_run(struct gate *g, const struct check *checks,
-		     struct verdict *verdicts, struct org *org, uint64_t now)
+/* The whole group, if all of it is plain. */
+static bool judge_plain(struct gate *g, const struct check *checks,
+			struct verdict *verdicts, unsigned first,
+			struct org *org, const struct plan *plan,
+			const struct instant *now, uint64_t wall_ms)
 {
-	unsigned count = g->run_count, i;
+	struct arena *a = g->arena;
+	unsigned i, count = 0;
 
-	window_take(&g->claim, org, g->asks, count, now);
-	for (i = 0; i < count; i++)
-		answer(&checks[g->run[i]], &verdicts[g->run[i]],
-		       &g->asks[i].answer);
-	g->run_count = 0;
-}
+	for (i = first; i != GROUP_END; i = g->groups.next[i])
+		if (!plain(g, &checks[i], &a->keys[g->slots[i]]))
+			return false;
+	for (i = first; i != GROUP_END; i = g->groups.next[i]) {
+		struct plain_ask *ask = &g->plain[count++];
+		struct key *key = &a->keys[g->slots[i]];
 
-/* What counts nothing: the organization is suspended, or a mere question. */
-static void peek(struct gate *g, const struct check *c, struct verdict *v,
-		 struct org *org, uint64_t now, bool suspended)
-{
-	struct window_answer w;
-
-	window_peek(g->arena, org, suspended ? 0 : c->cost, now, g->counters,
-		    &w);
-	if (!suspended) {
-		answer(c, v, &w);
-		return;
+		verdicts[i].org = org->id;
+		if (key->project != 0)
+			verdicts[i].project = a->projects[key->project].id;
+		ask->key = key;
+		ask->verdict = &verdicts[i];
+		ask->cost = checks[i].cost != 0 ? checks[i].cost : 1;
+		touch(key, wall_ms);
+		if (count < PLAIN_ASKS_MAX && g->groups.next[i] != GROUP_END)
+			continue;
+		plain_run(&g->claim, org, plan, g->plain, count, now);
+		deny_plain(g, count);
+		count = 0;
 	}
-	v->reason = REASON_SUSPENDED;
-	answer_window(v, &w);
-	v->retry_ms = 0; /* waiting does not help */
+	return true;
 }
 
 /* Stage 5: may they pass, the checks of one group. */
 static void judge(struct gate *g, const struct check *checks,
-		  struct verdict *verdicts, unsigned first, uint64_t now,
-		  uint64_t wall_ms)
+		  struct verdict *verdicts, unsigned first,
+		  const struct instant *now, uint64_t wall_ms)
 {
 	struct arena *a = g->arena;
 	struct org *org = &a->orgs[g->groups.org[first]];
+	struct step *s = &g->step;
 	/* PAIRS: as key_valid(). */
 	bool suspended =
 		atomic_load_explicit(&org->state, memory_order_relaxed) !=
 		SLOT_ACTIVE;
 	unsigned i;
 
-	g->run_count = 0;
+	s->org = org;
+	s->plan = plan_of(a, org);
+	if (likely(s->plan->plain && !suspended &&
+		   claim_load(&org->credits) == 0) &&
+	    judge_plain(g, checks, verdicts, first, org, s->plan, now, wall_ms))
+		return;
+	s->count = 0;
 	for (i = first; i != GROUP_END; i = g->groups.next[i]) {
-		const struct check *c = &checks[i];
-		struct verdict *v = &verdicts[i];
 		struct key *key = &a->keys[g->slots[i]];
-		bool counts = !suspended && (c->flags & CHECK_PEEK) == 0;
 
-		v->org = org->id;
+		verdicts[i].org = org->id;
 		if (key->project != 0)
-			v->project = a->projects[key->project].id;
-		if (g->run_count == WINDOW_ASKS_MAX ||
-		    (!counts && g->run_count))
-			take_run(g, checks, verdicts, org, now);
-		if (!counts) {
-			peek(g, c, v, org, now, suspended);
-			continue;
-		}
-		g->run[g->run_count] = (uint16_t)i;
-		g->asks[g->run_count].key_used = &key->used;
-		g->asks[g->run_count].cost = c->cost;
-		g->run_count++;
-		touch(key, wall_ms);
+			verdicts[i].project = a->projects[key->project].id;
+		if (s->count == STEP_ASKS_MAX)
+			take_run(g, now, wall_ms);
+		fill_ask(g, &s->asks[s->count++], &checks[i], &verdicts[i], key,
+			 suspended, now);
+		if ((checks[i].flags & CHECK_PEEK) == 0 && !suspended)
+			touch(key, wall_ms);
 	}
-	if (g->run_count > 0)
-		take_run(g, checks, verdicts, org, now);
+	take_run(g, now, wall_ms);
 }
 
 void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
-		 unsigned count, uint64_t now_ticks, uint64_t wall_ms)
+		 unsigned count, const struct instant *now, uint64_t wall_ms)
 {
 	const struct keytable_level *level = keytable_level(g->table);
 	unsigned i;
@@ -287,8 +732,10 @@ void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
 	identify(g, checks, verdicts, count, level, wall_ms);
 	group(g, count);
 	for (i = 0; i < g->groups.count; i++)
-		judge(g, checks, verdicts, g->groups.first[i], now_ticks,
-		      wall_ms);
-	for (i = 0; i < count; i++)
+		judge(g, checks, verdicts, g->groups.first[i], now, wall_ms);
+	for (i = 0; i < count; i++) {
+		if (unlikely(checks[i].credential == CREDENTIAL_HOLD))
+			gate_settle(g, &checks[i], &verdicts[i], now, wall_ms);
 		counter_add(&g->counters->verdicts[verdicts[i].reason], 1);
+	}
 }

@@ -46,54 +46,22 @@ enum slot_state {
 	SLOT_DISABLED = 4,  /* keys: as if unknown, until enabled again */
 };
 
-/*
- * An organization: two lines. The first is written by whoever decides (under
- * claim, gate/claim.h), the second by the control thread alone; `rule` and
- * the ring words change under claim too, since a decision reads them.
- *
- * Invariants: gate, head, tail and used only grow. Entries [tail, head) of
- * the ring are the admissions that may still be in the window; those that one
- * claim made share an entry.
- */
-struct org {
-	/* line 0: written by every allowed check */
-	word_t gate; /* even: version << 1; odd: name of a descriptor */
-	word_t head; /* ring entries so far: index of the next one */
-	word_t tail; /* index of the oldest entry that may be in the window */
-	word_t used; /* units allowed, ever */
-	uint64_t line0_spare[4];
-	/* line 1: read by every check, written by the control thread */
-	word_t rule;        /* window ticks << 18 | limit */
-	word_t ring;        /* RING_WORD of the ring in use */
-	word_t ring_prev;   /* ring of the entries below ring_switch */
-	word_t ring_switch; /* border; once tail has passed it ring_prev
-			     * means nothing */
-	half_t state;       /* enum slot_state */
-	half_t more;        /* place of meters 1.., 64-byte units; 0: none */
-	struct id id;
-	word_t plan;    /* RING_WORD of its struct plan */
-	word_t credits; /* RING_WORD of its struct credits; 0: not counted */
-} LINE_ALIGNED;
-static_assert(sizeof(struct org) == 2 * LINE_BYTES, "two lines");
-
-/* rule: limit in 18 bits (entries hold totals modulo 2^18, so the limit stays
- * below half of that), window in 46 bits of ticks. */
-#define LIMIT_BITS 18u
-#define LIMIT_MASK ((UINT64_C(1) << LIMIT_BITS) - 1)
-#define LIMIT_MAX 65536u
+#define LIMIT_MAX 8388607u /* units in a window */
 #define WINDOW_MS_MIN 1u
 #define WINDOW_MS_MAX UINT64_C(2678400000) /* 31 days */
 
 /* ring word: place in the ring region in units of 64 bytes (28 bits), log2 of
- * the number of entries (6 bits), and a generation (30 bits) that makes the
- * word of a re-used place differ. 0 = no ring. */
+ * the number of entries (5 bits), whether those are coarse (1 bit,
+ * gate/meter.h) and a generation (30 bits) that makes the word of a re-used
+ * place differ. 0 = no ring. */
 #define RING_WORD(place, log2, gen)                                            \
 	((uint64_t)(place) | (uint64_t)(log2) << 28 | (uint64_t)(gen) << 34)
 #define RING_PLACE(w) ((w)&0xfffffffu)
-#define RING_LOG2(w) ((unsigned)((w) >> 28) & 63u)
+#define RING_LOG2(w) ((unsigned)((w) >> 28) & 31u)
+#define RING_COARSE (UINT64_C(1) << 33)
 #define RING_GEN(w) ((uint32_t)((w) >> 34))
 
-/* ---- What a decision may count in besides the organization's window ---- */
+/* ---- What a decision counts in ---- */
 
 /* Blocks of the ring region are named like rings: RING_WORD(place, log2, gen),
  * 2^log2 words of 8 bytes. */
@@ -169,10 +137,26 @@ static_assert(sizeof(struct rule) == 2 * LINE_BYTES, "two lines");
 struct plan {
 	uint32_t rules_count;
 	uint32_t meters_count;
-	uint64_t spare[7];
+	uint32_t plain; /* one window of the organization and nothing else */
+	uint32_t spare32;
+	uint64_t spare[6];
 	struct rule rules[];
 };
 static_assert(sizeof(struct plan) == LINE_BYTES, "one line and the rules");
+
+/* For whoever makes a plan whose rules are in place. */
+static inline void plan_complete(struct plan *p)
+{
+	const struct rule *r = &p->rules[0];
+	uint32_t i;
+
+	p->meters_count = 0;
+	for (i = 0; i < p->rules_count; i++)
+		p->meters_count += p->rules[i].level == LEVEL_ORG;
+	p->plain = p->rules_count == 1 && r->level == LEVEL_ORG &&
+		   r->algorithm == RULE_WINDOW && r->flags == 0 &&
+		   r->route == 0;
+}
 
 /* A budget: a cap on the units of one project in a period. Periods have
  * numbers that grow; `used` and `returned` never go back to an earlier one. */
@@ -225,6 +209,23 @@ struct credits {
 	struct pool pools[];
 };
 static_assert(sizeof(struct credits) == LINE_BYTES, "one line and the pools");
+
+/*
+ * An organization: one line. Gate and meters are written by whoever decides
+ * (under claim, gate/claim.h), the rest by the control thread: plan, credits,
+ * ring and base under claim too, since a decision reads them.
+ */
+struct org {
+	word_t gate; /* even: 2 * stamp (ns) of the newest decision, or more;
+		      * odd: name of a descriptor. Grows while even */
+	struct meter first; /* of the plan's first rule of the organization */
+	word_t plan;        /* RING_WORD of its struct plan */
+	word_t credits; /* RING_WORD of its struct credits; 0: not counted */
+	half_t state;   /* enum slot_state */
+	half_t more;    /* place of the other meters, 64-byte units; 0: none */
+	struct id id;
+} LINE_ALIGNED;
+static_assert(sizeof(struct org) == LINE_BYTES, "one line");
 
 /* What a key may be used for; 0 of a kind: everything. Immutable, replaced. */
 #define ACCESS_SCOPES_MAX 32
@@ -288,7 +289,8 @@ struct hold {
 	word_t flags;   /* HOLD_KEEP ... */
 	word_t budget[PROJECT_BUDGETS_MAX]; /* BUDGET_WORD: period, units */
 	word_t leases[HOLD_LEASES_MAX];     /* offsets of meters' words; 0 */
-	word_t spare[4];
+	word_t route;                       /* label_hash() */
+	word_t spare[3];
 };
 static_assert(sizeof(struct hold) == 2 * LINE_BYTES, "two lines");
 #define HOLD_KEEP 1u /* expires: stays charged (else it is returned) */
@@ -335,7 +337,7 @@ static_assert(sizeof(struct key) == LINE_BYTES, "one line");
  * finish it (gate/claim.h). One per owner, re-used; `seq` says whether it
  * still means the same decision.
  */
-#define CLAIM_WORDS_MAX 16
+#define CLAIM_WORDS_MAX 48
 
 struct claim_word {
 	word_t off; /* bytes from the arena's start */
@@ -352,7 +354,7 @@ struct descriptor {
 	word_t spare[3];
 	struct claim_word words[CLAIM_WORDS_MAX];
 } LINE_ALIGNED;
-static_assert(sizeof(struct descriptor) == 7 * LINE_BYTES, "seven lines");
+static_assert(sizeof(struct descriptor) == 19 * LINE_BYTES, "nineteen lines");
 
 /* The first page of the file. The slot counts are one above the highest slot
  * that was ever set up (slots_raise); the control thread alone writes. */

@@ -72,6 +72,7 @@ int registry_open(struct registry **ret_registry, struct records *records,
 	check(keytext_prefix_init(&g->prefix, options->key_prefix));
 	claim_init(&g->claim, g->arena, OWNER_CONTROL, NULL);
 	rings_init(&g->rings, arena, options->ring_bytes, fresh);
+	plans_init(&g->plans, g->arena, &g->rings);
 	memset(ret_report, 0, sizeof(*ret_report));
 
 	r = records_count(records, &counts);
@@ -103,6 +104,7 @@ int registry_open(struct registry **ret_registry, struct records *records,
 out_table:
 	keytable_deinit(table);
 out_free:
+	plans_deinit(&g->plans);
 	rings_deinit(&g->rings);
 	free(g);
 	return r;
@@ -111,6 +113,7 @@ out_free:
 struct registry *registry_close(struct registry *g)
 {
 	keytable_deinit(g->table);
+	plans_deinit(&g->plans);
 	rings_deinit(&g->rings);
 	free(g);
 	return NULL;

@@ -10,6 +10,7 @@
 #include "base/keytext.h"
 #include "gate/claim.h"
 #include "gate/layout.h"
+#include "state/plans.h"
 #include "state/registry.h"
 #include "state/rings.h"
 
@@ -23,6 +24,7 @@ struct registry {
 	struct epoch *epoch;
 	struct claim claim;
 	struct rings rings;
+	struct plans plans;
 	struct keytext_prefix prefix;
 	struct registry_options options;
 	char error[256];
@@ -57,14 +59,18 @@ int registry_disown_snapshot(struct registry *g, const char *state_dir,
 
 /* ---- registry_orgs.c ---- */
 
-/* The ring that the record's limit needs and the organization does not have;
- * 0 when what it has is large enough. -ENOSPC, -ENOMEM. */
-int registry_take_ring(struct registry *g, const struct org_record *rec,
-		       uint64_t *ret_ring);
+/* The room that a limit needs: its plan, and a ring, 0 when the one that the
+ * organization has will do. -ENOSPC, -ENOMEM. */
+struct limit_room {
+	uint64_t plan, ring;
+};
+int registry_take_room(struct registry *g, const struct org_record *rec,
+		       struct limit_room *ret_room);
+void registry_give_room(struct registry *g, const struct limit_room *room);
 
-/* The arena follows the record; `ring` from registry_take_ring(). */
+/* The arena follows the record, and the room is used. */
 void registry_apply_limit(struct registry *g, const struct org_record *rec,
-			  uint64_t ring);
+			  const struct limit_room *room);
 
 /* ---- registry_slots.c ---- */
 
@@ -79,13 +85,14 @@ int slot_setup_project(struct registry *g, const struct project_record *rec);
 /* At start, counters of the same key are kept. */
 int slot_setup_key(struct registry *g, const struct key_record *rec);
 
+void slot_set_plan(struct org *org, uint64_t plan);
 void slot_publish_org(struct registry *g, const struct org_record *rec);
 void slot_publish_key(struct registry *g, const struct key_record *rec);
 /* Instead of publishing. */
 void slot_withdraw_org(struct registry *g, const struct org_record *rec);
 
-/* Limit and window of the record as a rule word. */
-uint64_t slot_rule(const struct org_record *rec);
+/* Limit and window of the record as a rule, named "org". */
+struct rule slot_rule(const struct org_record *rec);
 
 /* Does the arena hold counters of this key or organization? */
 static inline bool slot_holds(const half_t *state, struct id has, struct id id)

@@ -235,7 +235,7 @@ void registry_key_live(struct registry *g, uint32_t slot,
 {
 	struct key *key = &g->arena->keys[slot];
 
-	ret_live->used = claim_load(&key->used);
+	ret_live->used = USED_UNITS(claim_load(&key->used));
 	/* PAIRS: touch() in gate/decide.c, relaxed: a coarse time. */
 	ret_live->last_use_min =
 		atomic_load_explicit(&key->last_use_min, memory_order_relaxed);

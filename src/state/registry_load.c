@@ -10,7 +10,6 @@
 #include "state/registry_internal.h"
 
 #include "gate/keytable.h"
-#include "gate/window.h"
 #include "state/arena.h"
 
 #include <errno.h>
@@ -39,19 +38,14 @@ static bool carries_on(const struct loading *l, const struct org *org,
 {
 	return rec->slot < l->had &&
 	       slot_holds(&org->state, org->id, rec->id) &&
-	       claim_load(&org->ring) != 0;
+	       claim_load(&org->first.ring) != 0;
 }
 
 /* What every decision leaves true. (A gate that is still odd after recovery
  * names a decision that nobody can complete.) */
 static bool sane(const struct org *org)
 {
-	uint64_t head = claim_load(&org->head), tail = claim_load(&org->tail);
-	uint64_t ring = claim_load(&org->ring);
-
-	return (claim_load(&org->gate) & 1) == 0 && tail <= head &&
-	       head - tail <= UINT64_C(1) << RING_LOG2(ring) &&
-	       claim_load(&org->ring_switch) <= head;
+	return (claim_load(&org->gate) & 1) == 0;
 }
 
 /* First pass: rings in use must be known before any is handed out. */
@@ -66,9 +60,7 @@ static int adopt_org(const struct org_record *rec, void *arg)
 	if (!sane(org))
 		return -EINVAL;
 	l->carried++;
-	r = rings_adopt(&l->g->rings, claim_load(&org->ring));
-	if (r == 0 && !window_ring_drained(org))
-		r = rings_adopt(&l->g->rings, claim_load(&org->ring_prev));
+	r = rings_adopt(&l->g->rings, claim_load(&org->first.ring));
 	return r;
 }
 
@@ -81,7 +73,8 @@ static void free_orgs(struct loading *l, uint32_t end)
 
 		org->id = (struct id){{0}};
 		slot_set_half(&org->state, SLOT_FREE);
-		slot_set_word(&org->ring, 0);
+		slot_set_word(&org->first.ring, 0);
+		slot_set_word(&org->plan, 0);
 	}
 }
 
@@ -106,11 +99,13 @@ static int load_org(const struct org_record *rec, void *arg)
 	l->next = rec->slot + 1;
 	l->report->orgs++;
 	if (carries_on(l, org, rec)) {
-		uint64_t ring;
+		struct limit_room room;
 
-		r = registry_take_ring(g, rec, &ring);
+		/* Plans of the process before are not carried over. */
+		slot_set_word(&org->plan, 0);
+		r = registry_take_room(g, rec, &room);
 		if (r == 0)
-			registry_apply_limit(g, rec, ring);
+			registry_apply_limit(g, rec, &room);
 	} else {
 		r = slot_setup_org(g, rec);
 	}

@@ -5,7 +5,8 @@
 #include "base/clock.h"
 #include "base/epoch.h"
 #include "base/keytext.h"
-#include "gate/window.h"
+#include "gate/meter.h"
+#include "gate/step.h"
 
 #include <errno.h>
 
@@ -69,47 +70,63 @@ out_rollback:
 	return r;
 }
 
-int registry_take_ring(struct registry *g, const struct org_record *rec,
-		       uint64_t *ret_ring)
+int registry_take_room(struct registry *g, const struct org_record *rec,
+		       struct limit_room *ret_room)
 {
-	uint64_t has = claim_load(&g->arena->orgs[rec->slot].ring);
-	unsigned log2 = window_ring_log2(rec->limit);
+	uint64_t has = claim_load(&g->arena->orgs[rec->slot].first.ring);
+	unsigned log2 = meter_ring_log2(rec->limit);
+	struct rule rule = slot_rule(rec);
+	int r = plans_take(&g->plans, &rule, 1, &ret_room->plan);
 
-	*ret_ring = 0;
-	return RING_LOG2(has) < log2 ? rings_take(&g->rings, log2, ret_ring)
-				     : 0;
+	ret_room->ring = 0;
+	if (r < 0)
+		return r;
+	if (RING_LOG2(has) >= log2 &&
+	    (!meter_coarse(rec->limit) || (has & RING_COARSE) != 0))
+		return 0;
+	r = rings_take(&g->rings, log2, &ret_room->ring);
+	if (r < 0)
+		plans_give(&g->plans, ret_room->plan);
+	return r;
+}
+
+void registry_give_room(struct registry *g, const struct limit_room *room)
+{
+	plans_give(&g->plans, room->plan);
+	if (room->ring != 0)
+		rings_give(&g->rings, room->ring);
 }
 
 void registry_apply_limit(struct registry *g, const struct org_record *rec,
-			  uint64_t ring)
+			  const struct limit_room *room)
 {
 	struct org *org = &g->arena->orgs[rec->slot];
+	uint64_t plan = claim_load(&org->plan);
+	struct rule rule = slot_rule(rec);
 
-	if (!window_ring_drained(org)) {
-		uint64_t prev = claim_load(&org->ring_prev);
+	/* The larger ring first: whoever decides by the new rule finds it. */
+	if (room->ring != 0) {
+		uint64_t old = claim_load(&org->first.ring);
+		const struct rule *from =
+			plan != 0 ? &((struct plan *)block_at(g->arena, plan))
+					     ->rules[0]
+				  : &rule;
 
-		window_drain_ring(&g->claim, org);
-		epoch_wait(g->epoch);
-		rings_give(&g->rings, prev);
-	}
-	if (ring != 0) {
-		uint64_t old = claim_load(&org->ring);
-
-		window_swap_ring(&g->claim, org, ring);
-		epoch_wait(g->epoch);
-		window_drain_ring(&g->claim, org);
+		meter_move_ring(&g->claim, &org->gate, &org->first, from, &rule,
+				room->ring);
 		epoch_wait(g->epoch);
 		rings_give(&g->rings, old);
 	}
-	window_change_rule(&g->claim, org, slot_rule(rec));
+	slot_set_plan(org, room->plan);
 	epoch_wait(g->epoch);
+	plans_give(&g->plans, plan);
 }
 
 int registry_org_set_limit(struct registry *g, uint32_t slot, uint32_t limit,
 			   uint64_t window_ms)
 {
 	struct org_record rec;
-	uint64_t ring;
+	struct limit_room room;
 	int r = check_limit(g, limit, window_ms);
 
 	if (r != 0)
@@ -122,7 +139,7 @@ int registry_org_set_limit(struct registry *g, uint32_t slot, uint32_t limit,
 	rec.window_ms = window_ms;
 	/* The room first, as when it is created: a limit that is durable but
 	 * has no room would keep the next start from succeeding. */
-	if (registry_take_ring(g, &rec, &ring) < 0)
+	if (registry_take_room(g, &rec, &room) < 0)
 		return registry_fail(
 			g, REGISTRY_FULL,
 			"no room for a window of %u units: raise ring_bytes or "
@@ -132,9 +149,9 @@ int registry_org_set_limit(struct registry *g, uint32_t slot, uint32_t limit,
 		g, records_org_set_limit(g->records, slot, limit, window_ms),
 		"org");
 	if (r == 0)
-		registry_apply_limit(g, &rec, ring);
-	else if (ring != 0)
-		rings_give(&g->rings, ring);
+		registry_apply_limit(g, &rec, &room);
+	else
+		registry_give_room(g, &room);
 	return r;
 }
 
@@ -153,15 +170,39 @@ int registry_org_set_suspended(struct registry *g, uint32_t slot,
 	return 0;
 }
 
+struct adding {
+	const struct arena *arena;
+	uint64_t used;
+};
+
+static int add_key_used(const struct key_record *rec, void *arg)
+{
+	struct adding *add = arg;
+
+	add->used += USED_UNITS(claim_load(&add->arena->keys[rec->slot].used));
+	return 0;
+}
+
+/* What an organization has used is what its keys have used. */
 void registry_org_live(struct registry *g, uint32_t slot,
 		       struct org_live *ret_live)
 {
 	struct org *org = &g->arena->orgs[slot];
-	struct window_answer w;
+	struct adding add = {.arena = g->arena};
+	struct instant now = instant_now();
+	const struct plan *plan;
+	uint64_t version;
+	struct view v;
 
-	window_peek(g->arena, org, 0, clock_ticks(), NULL, &w);
-	ret_live->in_window = w.in_window;
-	ret_live->used = claim_load(&org->used);
+	do {
+		version = claim_settle(g->arena, &org->gate, NULL);
+		plan = block_at(g->arena, claim_load(&org->plan));
+		view_read(&v, g->arena, &plan->rules[0], &org->first, NULL, 0,
+			  &now);
+	} while (!claim_unchanged(&org->gate, version));
+	ret_live->in_window = (uint32_t)v.used;
+	(void)records_each_key(g->records, slot, 0, 0, add_key_used, &add);
+	ret_live->used = add.used;
 }
 
 /* ---- projects ---- */

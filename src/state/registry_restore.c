@@ -11,7 +11,8 @@
 #include "state/registry_internal.h"
 
 #include "base/clock.h"
-#include "gate/window.h"
+#include "gate/meter.h"
+#include "gate/step.h"
 #include "state/snapshot.h"
 
 /* Counts every window as full from `stamp` on. */
@@ -23,15 +24,13 @@ static void fill_windows(struct registry *g, uint64_t stamp)
 	     slot++) {
 		struct org *org = &g->arena->orgs[slot];
 		struct admission full = {.stamp = stamp};
-		struct window_image image = {.used = claim_load(&org->used),
-					     .count = 1};
+		const struct plan *plan =
+			block_at(g->arena, claim_load(&org->plan));
 
-		if (claim_load(&org->ring) == 0)
+		if (plan == NULL)
 			continue;
-		full.units = (uint32_t)(claim_load(&org->rule) & LIMIT_MASK);
-		/* `used` stays what it is, the total that was allowed; the
-		 * entry only says "full". */
-		window_restore(g->arena, slot, &image, &full);
+		full.units = plan->rules[0].limit;
+		meter_restore(g->arena, &plan->rules[0], &org->first, &full, 1);
 	}
 }
 

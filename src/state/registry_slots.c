@@ -3,14 +3,23 @@
 #include "state/registry_internal.h"
 
 #include "base/clock.h"
-#include "gate/window.h"
+#include "gate/meter.h"
 #include "state/arena.h"
 
 #include <string.h>
 
-uint64_t slot_rule(const struct org_record *rec)
+struct rule slot_rule(const struct org_record *rec)
 {
-	return window_rule(rec->limit, rec->window_ms * CLOCK_TICKS_PER_MS);
+	struct rule rule = {
+		.algorithm = RULE_WINDOW,
+		.level = LEVEL_ORG,
+		.limit = rec->limit,
+		.span = rec->window_ms * CLOCK_TICKS_PER_MS,
+		.period_ms = rec->window_ms,
+		.name = "org",
+	};
+
+	return rule;
 }
 
 /* PAIRS: the snapshot's load, acquire. Publishes the id beside it. */
@@ -19,29 +28,43 @@ static void set_state(half_t *state, enum slot_state value)
 	atomic_store_explicit(state, value, memory_order_release);
 }
 
+void slot_set_plan(struct org *org, uint64_t plan)
+{
+	/* PAIRS: judge() in gate/decide.c and registry_org_live(), acquire:
+	 * the rules behind the word are complete. */
+	atomic_store_explicit(&org->plan, plan, memory_order_release);
+}
+
 int slot_setup_org(struct registry *g, const struct org_record *rec)
 {
 	struct org *org = &g->arena->orgs[rec->slot];
-	uint64_t ring;
+	struct rule rule = slot_rule(rec);
+	uint64_t ring, plan;
 	int r;
 
 	r = arena_reserve(g->file, REGION_ORGS,
 			  ((uint64_t)rec->slot + 1) * sizeof(*org));
 	if (r < 0)
 		return r;
-	r = rings_take(&g->rings, window_ring_log2(rec->limit), &ring);
+	r = plans_take(&g->plans, &rule, 1, &plan);
 	if (r < 0)
 		return r;
+	r = rings_take(&g->rings, meter_ring_log2(rec->limit), &ring);
+	if (r < 0) {
+		plans_give(&g->plans, plan);
+		return r;
+	}
+	if (meter_coarse(rec->limit))
+		ring |= RING_COARSE;
 	slot_set_half(&org->state, SLOT_FREE);
 	/* The gate keeps growing: a slot that served another organization must
 	 * not repeat its versions. */
-	slot_set_word(&org->head, 0);
-	slot_set_word(&org->tail, 0);
-	slot_set_word(&org->used, 0);
-	slot_set_word(&org->rule, slot_rule(rec));
-	slot_set_word(&org->ring, ring);
-	slot_set_word(&org->ring_prev, 0);
-	slot_set_word(&org->ring_switch, 0);
+	slot_set_word(&org->first.level, 0);
+	slot_set_word(&org->first.base, 0);
+	slot_set_word(&org->first.ring, ring);
+	slot_set_word(&org->credits, 0);
+	slot_set_half(&org->more, 0);
+	slot_set_plan(org, plan);
 	org->id = rec->id;
 	slots_raise(&g->arena->header->org_slots, rec->slot);
 	return 0;
@@ -59,8 +82,10 @@ void slot_withdraw_org(struct registry *g, const struct org_record *rec)
 
 	/* No key ever named it and the snapshot did not look at it: there is
 	 * nobody to wait for. */
-	rings_give(&g->rings, claim_load(&org->ring));
-	slot_set_word(&org->ring, 0);
+	rings_give(&g->rings, claim_load(&org->first.ring));
+	plans_give(&g->plans, claim_load(&org->plan));
+	slot_set_word(&org->first.ring, 0);
+	slot_set_word(&org->plan, 0);
 	org->id = (struct id){{0}};
 }
 
@@ -74,6 +99,8 @@ int slot_setup_project(struct registry *g, const struct project_record *rec)
 		return r;
 	p->id = rec->id;
 	p->org = rec->org;
+	for (unsigned i = 0; i < PROJECT_BUDGETS_MAX; i++)
+		slot_set_word(&p->budgets[i].cap, BUDGET_NONE);
 	slot_set_half(&p->state, SLOT_ACTIVE);
 	slots_raise(&g->arena->header->project_slots, rec->slot);
 	return 0;
@@ -90,6 +117,7 @@ int slot_setup_key(struct registry *g, const struct key_record *rec)
 	if (!slot_holds(&key->state, key->id, rec->id)) {
 		slot_set_half(&key->state, SLOT_FREE);
 		slot_set_word(&key->used, 0);
+		slot_set_word(&key->collected, 0);
 		slot_set_half(&key->last_use_min, 0);
 	}
 	memcpy(key->hash, rec->hash + KEY_HASH_SKIP, sizeof(key->hash));

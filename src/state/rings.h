@@ -21,7 +21,7 @@
 
 struct arena_file;
 
-#define RINGS_LOG2_MAX 16 /* entries of the largest ring: LIMIT_MAX */
+#define RINGS_LOG2_MAX 26 /* words of the largest block: 512 MiB */
 
 struct rings_free {
 	uint32_t *places;

@@ -8,7 +8,8 @@
 #include "state/snapshot_internal.h"
 
 #include "base/epoch.h"
-#include "gate/window.h"
+#include "gate/meter.h"
+#include "gate/step.h"
 #include "state/fs.h"
 
 #include <errno.h>
@@ -27,7 +28,7 @@ struct writer {
 	size_t len;
 	XXH3_state_t *digest;
 	uint8_t buf[SNAP_BUFFER_BYTES];
-	struct admission admissions[LIMIT_MAX];
+	struct admission admissions[SNAP_ADMISSIONS_MAX];
 };
 
 /* --- the stream --- */
@@ -108,12 +109,44 @@ static void leave(struct epoch_reader *reader)
 		epoch_leave(reader);
 }
 
+/*
+ * The window at one instant, whatever the workers do. They go on while the
+ * entries are copied. An entry's place is written again only after it has left
+ * the window, so with a stamp later than ours: that tells an overwritten one,
+ * and everything before it has left too.
+ */
+static size_t save_window(struct writer *w, struct arena *a, struct org *org)
+{
+	const struct plan *plan = block_at(a, claim_load(&org->plan));
+	size_t count, gone = 0;
+	struct view v;
+
+	if (plan == NULL || plan->rules[0].algorithm != RULE_WINDOW)
+		return 0;
+	for (;;) {
+		struct instant now = instant_now();
+		uint64_t version = claim_settle(a, &org->gate, NULL);
+
+		now = step_instant(&now, version);
+		view_read(&v, a, &plan->rules[0], &org->first, NULL, 0, &now);
+		if (claim_unchanged(&org->gate, version))
+			break;
+	}
+	count = view_admissions(&v, w->admissions, SNAP_ADMISSIONS_MAX);
+	for (size_t i = 0; i < count; i++)
+		if (w->admissions[i].stamp > v.newest_stamp)
+			gone = i + 1;
+	memmove(w->admissions, w->admissions + gone,
+		(count - gone) * sizeof(w->admissions[0]));
+	return count - gone;
+}
+
 /* Returns whether there was something to write. */
 static bool put_org(struct writer *w, struct arena *a,
 		    struct epoch_reader *reader, uint32_t slot)
 {
-	const struct org *org = &a->orgs[slot];
-	struct window_image image = {0};
+	struct org *org = &a->orgs[slot];
+	size_t count = 0;
 	struct id id = {{0}};
 	uint64_t taken;
 	uint8_t *p;
@@ -121,22 +154,21 @@ static bool put_org(struct writer *w, struct arena *a,
 	enter(reader);
 	if (slot_used(&org->state)) {
 		id = org->id;
-		window_save(a, slot, clock_ticks(), &image, w->admissions,
-			    LIMIT_MAX);
+		count = save_window(w, a, org);
 	}
 	leave(reader);
-	if (image.used == 0 && image.count == 0)
+	if (count == 0)
 		return false;
 	/* Read after the save, so that no stamp is later. */
 	taken = clock_ticks();
 
 	p = room(w, SNAP_ORG_BYTES);
 	put_le32(p + SNAP_ORG_AT_SLOT, slot);
-	put_le32(p + SNAP_ORG_AT_COUNT, (uint32_t)image.count);
+	put_le32(p + SNAP_ORG_AT_COUNT, (uint32_t)count);
 	memcpy(p + SNAP_ORG_AT_ID, id.c, ID_LEN);
-	put_le64(p + SNAP_ORG_AT_USED, image.used);
+	put_le64(p + SNAP_ORG_AT_USED, 0);
 	put_le64(p + SNAP_ORG_AT_TICKS, taken - CLOCK_BIAS);
-	for (size_t i = 0; i < image.count; i++) {
+	for (size_t i = 0; i < count; i++) {
 		uint64_t stamp = w->admissions[i].stamp;
 		uint64_t age = stamp < taken ? taken - stamp : 0;
 

@@ -57,6 +57,7 @@
 #define SNAP_DIGEST_BYTES 16 /* XXH3-128, canonical, of all bytes before it */
 #define SNAP_END_BYTES 16    /* without the digest */
 
+#define SNAP_ADMISSIONS_MAX 65536u /* entries of the largest ring */
 #define SNAP_BUFFER_BYTES 65536
 
 /* Older than any window: not worth restoring. */

@@ -7,7 +7,8 @@
 #include "state/snapshot.h"
 #include "state/snapshot_internal.h"
 
-#include "gate/window.h"
+#include "gate/meter.h"
+#include "gate/step.h"
 #include "state/fs.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ struct reader {
 	uint64_t now;
 	char why[96]; /* what is wrong with the file */
 	uint8_t buf[SNAP_BUFFER_BYTES];
-	struct admission admissions[LIMIT_MAX];
+	struct admission admissions[SNAP_ADMISSIONS_MAX];
 };
 
 static void __attribute__((format(printf, 2, 3)))
@@ -125,49 +126,23 @@ static uint64_t stamp_now(const struct reader *r, uint64_t taken, uint64_t age)
 	return stamp < r->now ? stamp : r->now;
 }
 
-/*
- * Entries hold totals modulo 2^18, so a window never holds more than
- * LIMIT_MAX units. More can be in a file when a window was lengthened; the
- * newest LIMIT_MAX units decide just the same: while the last of them is in
- * the window no limit has room.
- */
-static size_t newest_units(const struct admission *in, size_t count,
-			   uint32_t *ret_first_units)
-{
-	uint32_t sum = 0;
-	size_t first = count;
-
-	while (first > 0 && sum < LIMIT_MAX) {
-		uint32_t units = in[first - 1].units;
-
-		if (units > LIMIT_MAX - sum)
-			units = LIMIT_MAX - sum;
-		sum += units;
-		*ret_first_units = units;
-		first--;
-	}
-	return first;
-}
-
 static bool apply_org(struct reader *r, uint32_t slot, struct id id,
-		      uint64_t used, size_t count)
+		      size_t count)
 {
-	struct window_image image = {.used = used};
 	struct arena *a = r->arena;
-	uint32_t first_units = 0;
-	size_t first;
+	const struct plan *plan;
+	struct org *org = &a->orgs[slot];
 
-	/* PAIRS: nothing, as in window_restore(): nobody else runs yet. */
+	/* PAIRS: nothing, as in meter_restore(): nobody else runs yet. */
 	if (slot >= slots_read(&a->header->org_slots) ||
-	    atomic_load_explicit(&a->orgs[slot].state, memory_order_relaxed) ==
+	    atomic_load_explicit(&org->state, memory_order_relaxed) ==
 		    SLOT_FREE ||
-	    !id_equal(a->orgs[slot].id, id))
+	    !id_equal(org->id, id))
 		return false;
-	first = newest_units(r->admissions, count, &first_units);
-	if (first < count)
-		r->admissions[first].units = first_units;
-	image.count = count - first;
-	window_restore(a, slot, &image, r->admissions + first);
+	plan = block_at(a, claim_load(&org->plan));
+	if (count > 0 && plan->rules[0].algorithm == RULE_WINDOW)
+		meter_restore(a, &plan->rules[0], &org->first, r->admissions,
+			      count);
 	return true;
 }
 
@@ -187,7 +162,7 @@ static int read_admissions(struct reader *r, uint32_t slot, uint32_t count,
 			return rc;
 		age = get_le64(p) >> SNAP_UNITS_BITS;
 		units = get_le32(p) & ((1u << SNAP_UNITS_BITS) - 1);
-		if (units < 1 || units > LIMIT_MAX || age > previous)
+		if (units < 1 || age > previous)
 			return DAMAGED(r,
 				       "an admission of organization %u is out "
 				       "of range or order",
@@ -211,7 +186,7 @@ static int read_orgs(struct reader *r, uint32_t orgs,
 	for (uint32_t i = 0; i < orgs; i++) {
 		const uint8_t *p;
 		uint32_t slot, count;
-		uint64_t used, taken;
+		uint64_t taken;
 		struct id id;
 		size_t kept = 0;
 		int rc = take(r, SNAP_ORG_BYTES, &p);
@@ -221,17 +196,17 @@ static int read_orgs(struct reader *r, uint32_t orgs,
 		slot = get_le32(p + SNAP_ORG_AT_SLOT);
 		count = get_le32(p + SNAP_ORG_AT_COUNT);
 		memcpy(id.c, p + SNAP_ORG_AT_ID, ID_LEN);
-		used = get_le64(p + SNAP_ORG_AT_USED);
 		taken = get_le64(p + SNAP_ORG_AT_TICKS);
 		if (slot <= previous || slot >= ARENA_ORGS_MAX ||
-		    count > LIMIT_MAX || taken > CLOCK_TICK_MAX - CLOCK_BIAS)
+		    count > SNAP_ADMISSIONS_MAX ||
+		    taken > CLOCK_TICK_MAX - CLOCK_BIAS)
 			return DAMAGED(r, "organization %u is out of range",
 				       slot);
 		previous = slot;
 		rc = read_admissions(r, slot, count, taken, &kept);
 		if (rc)
 			return rc;
-		if (r->arena && apply_org(r, slot, id, used, kept))
+		if (r->arena && apply_org(r, slot, id, kept))
 			info->orgs++;
 		else
 			info->skipped++;

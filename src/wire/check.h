@@ -15,7 +15,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define CHECK_KEY_MAX 255       /* bytes of a key that any codec accepts */
+#define CHECK_KEY_MAX 255 /* bytes of a key that any codec accepts */
+#define SETTLE_AS_RESERVED UINT32_MAX /* cost of a settle: leave it */
 #define CHECK_COST_MAX 1000000u /* units; above it the input is malformed */
 #define LIMIT_NAME_LEN 24       /* characters, zero padded */
 

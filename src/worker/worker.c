@@ -189,7 +189,7 @@ static void answer(struct worker *w)
 	counter_add(&w->counters.sweeps, 1);
 	while ((count = worker_parse(w)) > 0) {
 		counter_add(&w->counters.batches, 1);
-		gate_decide(&w->gate, w->checks, w->verdicts, count, w->now,
+		gate_decide(&w->gate, w->checks, w->verdicts, count, &w->now,
 			    w->wall_ms);
 		worker_encode(w, count);
 	}
@@ -201,9 +201,9 @@ static void sweep(struct worker *w)
 	gather(w);
 	/* After the last byte has arrived, before any reply: the instant of
 	 * every check in this sweep. */
-	w->now = clock_ticks();
+	w->now = instant_now();
 	w->wall_ms = clock_wall_ms();
-	w->conns.now_s = (uint32_t)(w->now / (CLOCK_TICKS_PER_MS * 1000));
+	w->conns.now_s = (uint32_t)(w->now.ticks / (CLOCK_TICKS_PER_MS * 1000));
 	if (w->input_count > 0)
 		answer(w);
 	settle(w);

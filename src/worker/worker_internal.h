@@ -51,10 +51,11 @@ struct worker {
 	struct handoff handoff; /* connections from worker 0 */
 	uint32_t obeyed;        /* enum worker_order */
 	bool accepting[PROTOCOLS];
-	bool alone;            /* worker 0 has ended sharing */
-	uint32_t reap_s;       /* when to look for idle connections again */
-	uint64_t now, wall_ms; /* of this sweep */
-	uint64_t batch;        /* number of the batch at hand */
+	bool alone;         /* worker 0 has ended sharing */
+	uint32_t reap_s;    /* when to look for idle connections again */
+	struct instant now; /* of this sweep */
+	uint64_t wall_ms;
+	uint64_t batch; /* number of the batch at hand */
 	uint32_t input_count;
 	struct input *inputs;
 	struct session *sessions;

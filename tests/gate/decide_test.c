@@ -94,7 +94,7 @@ static struct verdict decide(struct scene *s, struct check *c, uint64_t now)
 	struct verdict v;
 
 	memset(&v, 0xaa, sizeof(v));
-	gate_decide(&s->gate, c, &v, 1, now, WALL_MS);
+	gate_decide(&s->gate, c, &v, 1, &at, WALL_MS);
 	return v;
 }
 
@@ -108,7 +108,7 @@ static struct verdict ask(struct scene *s, uint32_t key, uint32_t cost,
 
 static uint64_t org_used(struct scene *s)
 {
-	return fixture_get(&s->f.arena->orgs[ORG_GOOD].used);
+	return USED_UNITS(fixture_get(&s->f.arena->keys[KEY_GOOD].used));
 }
 
 static uint64_t key_used(struct scene *s, uint32_t key)
@@ -398,7 +398,7 @@ Test(decide, one_batch_may_hold_one_key_many_times)
 		checks[i] =
 			check_of(s->text[i % 2 ? KEY_GOOD : KEY_PROJECT], 1);
 	checks[7] = check_of("nobody", 1);
-	gate_decide(&s->gate, checks, verdicts, GATE_BATCH_MAX, T0, WALL_MS);
+	gate_decide(&s->gate, checks, verdicts, GATE_BATCH_MAX, &at, WALL_MS);
 	for (i = 0; i < GATE_BATCH_MAX; i++) {
 		if (i == 7) {
 			cr_assert_eq(verdicts[i].reason, REASON_INVALID_KEY);

@@ -9,7 +9,8 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "gate/claim.h"
-#include "gate/window.h"
+#include "gate/meter.h"
+#include "gate/step.h"
 #include "state/arena.h"
 
 #include <string.h>
@@ -58,24 +59,53 @@ static inline uint64_t fixture_ring(struct fixture *f, unsigned log2)
 	return RING_WORD(place, log2, ++f->ring_gen);
 }
 
+/* A plan with these rules. */
+static inline uint64_t fixture_plan(struct fixture *f, const struct rule *rules,
+				    uint32_t count)
+{
+	uint64_t word = fixture_ring(f, 9);
+	struct plan *plan = block_at(f->arena, word);
+
+	plan->rules_count = count;
+	for (uint32_t i = 0; i < count; i++)
+		memcpy(&plan->rules[i], &rules[i], sizeof(*rules));
+	plan_complete(plan);
+	return word;
+}
+
+static inline struct rule fixture_window(uint32_t limit, uint64_t window)
+{
+	struct rule rule = {
+		.algorithm = RULE_WINDOW,
+		.level = LEVEL_ORG,
+		.limit = limit,
+		.span = window,
+		.period_ms = (window + MS - 1) / MS,
+		.name = "org",
+	};
+
+	return rule;
+}
+
 /* An organization with a fresh window; ring_log2 0: what the limit needs. */
 static inline struct org *fixture_org(struct fixture *f, uint32_t slot,
 				      uint32_t limit, uint64_t window,
 				      unsigned ring_log2)
 {
 	struct org *org = &f->arena->orgs[slot];
+	struct rule rule = fixture_window(limit, window);
 
 	if (ring_log2 == 0)
-		ring_log2 = window_ring_log2(limit);
+		ring_log2 = meter_ring_log2(limit);
 	check(arena_reserve(&f->file, REGION_ORGS,
 			    (slot + UINT64_C(1)) * sizeof(*org)) == 0);
-	fixture_set(&org->head, 0);
-	fixture_set(&org->tail, 0);
-	fixture_set(&org->used, 0);
-	fixture_set(&org->rule, window_rule(limit, window));
-	fixture_set(&org->ring, fixture_ring(f, ring_log2));
-	fixture_set(&org->ring_prev, 0);
-	fixture_set(&org->ring_switch, 0);
+	fixture_set(&org->first.level, 0);
+	fixture_set(&org->first.base, 0);
+	fixture_set(&org->first.ring,
+		    fixture_ring(f, ring_log2) |
+			    (meter_coarse(limit) ? RING_COARSE : 0));
+	fixture_set(&org->plan, fixture_plan(f, &rule, 1));
+	fixture_set(&org->credits, 0);
 	memcpy(org->id.c, "org00000", ID_LEN);
 	org->id.c[7] = (char)('0' + slot % 10);
 	atomic_store_explicit(&org->state, SLOT_ACTIVE, memory_order_relaxed);

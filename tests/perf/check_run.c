@@ -83,7 +83,7 @@ static void provide(struct rng *rng, enum mode mode)
 	for (slot = 1; slot <= orgs; slot++)
 		fixture_org(&fixture, slot,
 			    mode == DENIED    ? 1
-			    : mode == ONE_ORG ? LIMIT_MAX
+			    : mode == ONE_ORG ? METER_EXACT_MAX
 					      : LIMIT,
 			    mode == DENIED ? WINDOW * 1000000 : WINDOW, 0);
 	for (slot = 1; slot <= KEYS; slot++) {

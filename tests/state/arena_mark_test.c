@@ -47,7 +47,7 @@ static void serve(const char *path, uint64_t before, bool want_stale)
 	cr_assert_eq(stale, want_stale);
 	cr_assert_eq(fresh, before == 0);
 	cr_assert_eq(arena_reserve(&f, REGION_ORGS, 4096), 0);
-	used = &f.arena.orgs[1].used;
+	used = &f.arena.orgs[1].first.level;
 	cr_assert_eq(claim_load(used), before);
 	atomic_store_explicit(used, before + 1, memory_order_relaxed);
 	arena_set_ready(&f);

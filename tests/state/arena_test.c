@@ -51,14 +51,15 @@ static void make(void)
 {
 	must_open(true);
 	cr_assert_eq(arena_reserve(&f, REGION_ORGS, 4096), 0);
-	atomic_store_explicit(&f.arena.orgs[1].used, 77, memory_order_relaxed);
+	atomic_store_explicit(&f.arena.orgs[1].first.level, 77,
+			      memory_order_relaxed);
 	arena_set_ready(&f);
 	arena_close(&f);
 }
 
 static uint64_t used(void)
 {
-	return claim_load(&f.arena.orgs[1].used);
+	return claim_load(&f.arena.orgs[1].first.level);
 }
 
 Test(arena, counters_outlive_the_process)
@@ -79,7 +80,8 @@ Test(arena, half_made_one_is_made_anew)
 {
 	must_open(true);
 	cr_assert_eq(arena_reserve(&f, REGION_ORGS, 4096), 0);
-	atomic_store_explicit(&f.arena.orgs[1].used, 77, memory_order_relaxed);
+	atomic_store_explicit(&f.arena.orgs[1].first.level, 77,
+			      memory_order_relaxed);
 	arena_close(&f);
 	must_open(true);
 	cr_assert_eq(arena_reserve(&f, REGION_ORGS, 4096), 0);
@@ -184,10 +186,10 @@ Test(arena, decisions_of_the_dead_are_completed)
 	org = &f.arena.orgs[1];
 	claim_init(&c, &f.arena, 3, NULL);
 	claim_begin(&c);
-	claim_add(&c, &org->used, 77, 80);
+	claim_add(&c, &org->first.level, 77, 80);
 	cr_assert(claim_commit(&c, &org->gate, 0));
 	/* Back to the instant after the first CAS. */
-	set(&org->used, 77);
+	set(&org->first.level, 77);
 	set(&org->gate, c.seq << 8 | 3 << 1 | 1);
 	arena_close(&f);
 	must_open(false);
@@ -212,7 +214,7 @@ Test(arena, second_process_is_refused)
 	first = f;
 	cr_expect_eq(open_it(s.arena), -EBUSY);
 	cr_expect_not_null(strstr(err, "another process"), "%s", err);
-	cr_expect_eq(claim_load(&first.arena.orgs[1].used), 77);
+	cr_expect_eq(claim_load(&first.arena.orgs[1].first.level), 77);
 	arena_close(&first);
 	must_open(false);
 	arena_close(&f);
@@ -234,7 +236,7 @@ Test(arena, private_one_can_be_discarded_too)
 {
 	cr_assert_eq(arena_open_private(&f), 0);
 	cr_assert_eq(arena_reserve(&f, REGION_ORGS, 4096), 0);
-	set(&f.arena.orgs[1].used, 5);
+	set(&f.arena.orgs[1].first.level, 5);
 	cr_assert_eq(arena_discard(&f, err, sizeof(err)), 0);
 	cr_expect_eq(used(), 0);
 	arena_close(&f);

@@ -142,10 +142,11 @@ struct verdict world_check(struct world *w, const char *key, uint32_t cost)
 			  .key_len = (uint8_t)strlen(key),
 			  .credential = CREDENTIAL_KEY,
 			  .cost = cost};
+	struct instant now = w->now != 0 ? instant_at(w->now * CLOCK_TICK_NS)
+					 : instant_now();
 	struct verdict v;
 
-	gate_decide(&w->gate, &c, &v, 1, w->now != 0 ? w->now : clock_ticks(),
-		    clock_wall_ms());
+	gate_decide(&w->gate, &c, &v, 1, &now, clock_wall_ms());
 	return v;
 }
 

@@ -1,0 +1,675 @@
+/* SPDX-License-Identifier: MIT */
+#include "gate/meter.h"
+
+#include "base/check.h"
+
+/* ---- the entries of a window ---- */
+
+/* Bits of the total, and how much coarser than a tick the stamp is. Exact
+ * windows: 2^46 ticks are 8.9 years, totals of at most LIMIT units apart
+ * within 2^18. Coarse ones: 256 us, 2^40 of them 8.9 years as well. */
+#define EXACT_BITS 18u
+#define COARSE_BITS 24u
+#define COARSE_SHIFT 6u
+static_assert(METER_EXACT_MAX < 1u << (EXACT_BITS - 1),
+	      "differences are clear");
+static_assert(LIMIT_MAX < 1u << (COARSE_BITS - 1), "differences are clear");
+
+static inline unsigned shift_of(unsigned bits)
+{
+	return bits == COARSE_BITS ? COARSE_SHIFT : 0;
+}
+
+static inline uint64_t total_mask(unsigned bits)
+{
+	return (UINT64_C(1) << bits) - 1;
+}
+
+static inline uint64_t entry_stamp(unsigned bits, uint64_t e)
+{
+	return e >> bits << shift_of(bits);
+}
+
+static inline uint64_t entry_make(unsigned bits, uint64_t stamp, uint64_t total)
+{
+	return stamp >> shift_of(bits) << bits | (total & total_mask(bits));
+}
+
+static inline unsigned ring_bits(uint64_t ring)
+{
+	return ring & RING_COARSE ? COARSE_BITS : EXACT_BITS;
+}
+
+static inline uint64_t entry(const struct view *v, uint64_t idx)
+{
+	return claim_load(&v->entries[idx & v->mask]);
+}
+
+static inline word_t *ring_entries(const struct arena *a, uint64_t ring)
+{
+	return (word_t *)(void *)(a->rings + RING_PLACE(ring) * LINE_BYTES);
+}
+
+/* Ticks until what has this stamp leaves: its tick may have ended just before
+ * the next began, hence one more than the window. */
+static inline uint64_t leaves_in(const struct view *v, uint64_t stamp)
+{
+	uint64_t at = stamp + v->rule->span + 1;
+
+	return at > v->now.ticks ? at - v->now.ticks : 0;
+}
+
+/* Does an entry of this stamp count? Not when a reset came after it. */
+static inline bool counts(const struct view *v, uint64_t stamp)
+{
+	return stamp + v->rule->span + 1 > v->now.ticks &&
+	       stamp > entry_stamp(v->bits, v->base);
+}
+
+/* Where newest and oldest were seen last, one half of the word each. */
+#define HINT(newest, first) ((newest) << 32 | (first))
+
+/* The newest entry: from the hint on, as long as stamps grow. */
+static inline uint64_t find_newest(struct view *v, uint64_t hint)
+{
+	uint64_t at = hint >> 32 & v->mask, steps = 0;
+	uint64_t e = entry(v, at);
+
+	for (;;) {
+		uint64_t next = entry(v, at + 1);
+
+		/* A ring of one version has a drop; while others write it, this
+		 * may go round: the gate will say so. */
+		if (next >> v->bits <= e >> v->bits || steps++ > v->mask)
+			break;
+		at = (at + 1) & v->mask;
+		e = next;
+	}
+	v->newest = at;
+	return e;
+}
+
+/* Sets first to the oldest entry that counts, given that the newest does, and
+ * returns the one before it; when there is none (all entries count), itself. */
+static inline uint64_t find_first(struct view *v, uint64_t hint)
+{
+	uint64_t oldest = v->newest + 1, from = hint & UINT32_MAX, before;
+	uint64_t lo, hi, end = v->newest + 1 + v->mask, step = 1;
+
+	/* Indexes from here on run from oldest to end, the newest. */
+	from = oldest + ((from - oldest) & v->mask);
+	before = entry(v, from - 1);
+	if (from == oldest) {
+		before = entry(v, from);
+	} else if (counts(v, entry_stamp(v->bits, before))) {
+		/* Too far: another lap, or a longer window. */
+		from = oldest;
+		before = entry(v, from);
+	}
+	lo = hi = from;
+	while (hi < end) {
+		uint64_t e = entry(v, hi);
+
+		if (counts(v, entry_stamp(v->bits, e)))
+			break;
+		before = e;
+		lo = hi + 1;
+		hi += step;
+		step *= 2;
+	}
+	if (hi > end)
+		hi = end;
+	while (lo < hi) {
+		uint64_t mid = lo + (hi - lo) / 2;
+		uint64_t e = entry(v, mid);
+
+		if (counts(v, entry_stamp(v->bits, e))) {
+			hi = mid;
+		} else {
+			before = e;
+			lo = mid + 1;
+		}
+	}
+	v->first = lo & v->mask;
+	if (lo == oldest)
+		before = entry(v, lo);
+	return before;
+}
+
+static void read_window(struct view *v, struct arena *a, word_t *entries,
+			unsigned entries_log2)
+{
+	uint64_t hint, e;
+
+	/* PAIRS: nothing. A hint: any value leads to the same answer. */
+	hint = atomic_load_explicit(&v->meter->level, memory_order_relaxed);
+	v->bits = EXACT_BITS;
+	if (entries == NULL) {
+		uint64_t ring = claim_load(&v->meter->ring);
+
+		entries = ring_entries(a, ring);
+		entries_log2 = RING_LOG2(ring);
+		v->bits = ring_bits(ring);
+	}
+	v->entries = entries;
+	v->mask = (UINT64_C(1) << entries_log2) - 1;
+	e = find_newest(v, hint);
+	v->newest_stamp = entry_stamp(v->bits, e);
+	if (unlikely(v->newest_stamp > v->now.ticks))
+		v->now.ticks = v->newest_stamp;
+	v->total = e & total_mask(v->bits);
+	v->used = 0;
+	v->live = counts(v, v->newest_stamp);
+	v->first = v->newest;
+	if (v->live) {
+		uint64_t before = find_first(v, hint);
+		uint64_t first = entry(v, v->first);
+
+		v->first_stamp = entry_stamp(v->bits, first);
+		v->used = (v->total - before) & total_mask(v->bits);
+		/* All entries count: how many units the oldest stands for is
+		 * not known any more, at least one. There is no room anyway:
+		 * the ring has as many entries as the limit units. */
+		if (unlikely(before == first)) {
+			v->used++;
+			if (v->used < v->rule->limit)
+				v->used = v->rule->limit;
+		}
+	}
+	v->word = &v->entries[v->newest];
+	v->from = v->to = e;
+}
+
+/* What stamps are rounded up to: what has fewer entries than units shares
+ * them. */
+static inline uint64_t grain_of(const struct rule *r, unsigned bits,
+				uint64_t mask)
+{
+	uint64_t tick = UINT64_C(1) << shift_of(bits);
+
+	if (likely(r->limit <= mask + 1))
+		return tick;
+	return (r->span / (mask - 1) + tick) & ~(tick - 1);
+}
+
+static inline uint64_t admission_stamp(const struct view *v)
+{
+	uint64_t stamp = v->now.ticks;
+	uint64_t reset = entry_stamp(v->bits, v->base);
+	uint64_t grain = grain_of(v->rule, v->bits, v->mask);
+
+	if (unlikely(stamp <= reset))
+		stamp = reset + 1;
+	if (grain > 1)
+		stamp = (stamp + grain - 1) / grain * grain;
+	return stamp > v->newest_stamp ? stamp : v->newest_stamp;
+}
+
+static void charge_window(struct view *v, uint32_t units)
+{
+	uint64_t stamp = admission_stamp(v);
+
+	if (stamp != v->newest_stamp && v->from == v->to) {
+		v->word = &v->entries[(v->newest + 1) & v->mask];
+		v->from = claim_load(v->word);
+	}
+	v->total += units;
+	v->used += units;
+	v->newest_stamp = stamp;
+	if (!v->live)
+		v->first_stamp = stamp;
+	v->live = true;
+	v->to = entry_make(v->bits, stamp, v->total);
+}
+
+/* Ticks until `need` more of the units have left than there have now. */
+static uint64_t left_in(const struct view *v, uint64_t need)
+{
+	uint64_t keep = v->used - need; /* may stay */
+	uint64_t lo = v->first, hi = lo + ((v->newest - lo) & v->mask) + 1;
+
+	/* What is charged but not in memory leaves last. */
+	while (lo < hi) {
+		uint64_t mid = lo + (hi - lo) / 2;
+
+		if (((v->total - entry(v, mid)) & total_mask(v->bits)) <= keep)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	if (((lo - v->first) & v->mask) > ((v->newest - v->first) & v->mask))
+		return leaves_in(v, v->newest_stamp);
+	return leaves_in(v, entry_stamp(v->bits, entry(v, lo)));
+}
+
+/*
+ * Ticks to milliseconds, rounded up. The last tick is left out: it is there
+ * because the check's own tick had begun already, and a reply needs longer than
+ * 4 us to arrive. With it, a check that fills a window of 60 s would be told to
+ * come back in 60,001 ms, which HTTP rounds to 61 s. A last tick that stands
+ * alone is 1 ms: 0 would say that the window is at rest.
+ */
+static inline uint64_t ticks_to_ms(uint64_t ticks)
+{
+	if (ticks == 1)
+		return 1;
+	return (ticks + CLOCK_TICKS_PER_MS - 2) / CLOCK_TICKS_PER_MS;
+}
+
+uint64_t view_rests_ms(const struct view *v)
+{
+	return v->live ? ticks_to_ms(leaves_in(v, v->newest_stamp)) : 0;
+}
+
+uint64_t view_more_ms(const struct view *v)
+{
+	return v->live ? ticks_to_ms(leaves_in(v, v->first_stamp)) : 0;
+}
+
+static void answer_window(const struct view *v, uint32_t units,
+			  struct meter_answer *out)
+{
+	uint32_t limit = v->rule->limit;
+
+	out->remaining = v->used < limit ? limit - (uint32_t)v->used : 0;
+	out->reset_ms = view_rests_ms(v);
+	out->retry_ms = view_more_ms(v);
+	if (out->fits)
+		return;
+	if (units > limit)
+		out->retry_ms = 0;
+	else if (v->live)
+		out->retry_ms =
+			ticks_to_ms(left_in(v, v->used + units - limit));
+}
+
+/* ---- GCRA ---- */
+
+static inline uint64_t burst_ns(const struct rule *r)
+{
+	return r->limit * r->unit_ns;
+}
+
+/* TAT, or now at rest. */
+static inline uint64_t tat(const struct view *v)
+{
+	return v->level > v->now.ns ? v->level : v->now.ns;
+}
+
+static inline uint64_t gcra_room_ns(const struct view *v)
+{
+	uint64_t used = tat(v) - v->now.ns;
+
+	return used < burst_ns(v->rule) ? burst_ns(v->rule) - used : 0;
+}
+
+static void read_gcra(struct view *v)
+{
+	v->word = &v->meter->level;
+	v->from = v->to = claim_load(v->word);
+	v->level = v->from > v->base ? v->from - v->base : 0;
+}
+
+static void answer_gcra(const struct view *v, uint32_t units,
+			struct meter_answer *out)
+{
+	const struct rule *r = v->rule;
+	uint64_t used = tat(v) - v->now.ns, room = gcra_room_ns(v);
+	uint64_t retry = 0;
+
+	out->remaining = (uint32_t)(room / r->unit_ns);
+	if (!out->fits)
+		retry = units > r->limit
+				? 0
+				: used + units * r->unit_ns - burst_ns(r);
+	else if (used != 0)
+		retry = r->unit_ns - room % r->unit_ns;
+	out->reset_ms = (used + 999999) / 1000000;
+	out->retry_ms = (retry + 999999) / 1000000;
+}
+
+/* ---- concurrency ---- */
+
+/* Nobody knows when a lease comes back; then ask again. */
+#define LEASE_RETRY_MS 1000u
+
+static void read_leases(struct view *v)
+{
+	v->word = &v->meter->level;
+	v->from = v->to = claim_load(v->word);
+	v->level = METER_LEASES(v->from);
+}
+
+static void answer_leases(const struct view *v, uint32_t units,
+			  struct meter_answer *out)
+{
+	const struct rule *r = v->rule;
+
+	out->remaining =
+		v->level < r->limit ? r->limit - (uint32_t)v->level : 0;
+	out->reset_ms = v->level ? r->span / CLOCK_TICKS_PER_MS : 0;
+	out->retry_ms = 0;
+	if (!out->fits && units <= r->limit)
+		out->retry_ms = out->reset_ms < LEASE_RETRY_MS ? out->reset_ms
+							       : LEASE_RETRY_MS;
+}
+
+/* ---- all of them ---- */
+
+void view_read(struct view *v, struct arena *a, const struct rule *rule,
+	       struct meter *meter, word_t *entries, unsigned entries_log2,
+	       const struct instant *now)
+{
+	v->rule = rule;
+	v->meter = meter;
+	v->now = *now;
+	v->base = claim_load(&meter->base);
+	switch (rule->algorithm) {
+	case RULE_WINDOW:
+		read_window(v, a, entries, entries_log2);
+		break;
+	case RULE_GCRA:
+		read_gcra(v);
+		break;
+	default:
+		read_leases(v);
+		break;
+	}
+}
+
+bool view_fits(const struct view *v, uint32_t units)
+{
+	const struct rule *r = v->rule;
+
+	if (units > r->limit)
+		return false;
+	switch (r->algorithm) {
+	case RULE_WINDOW:
+		return v->used <= r->limit - units;
+	case RULE_GCRA:
+		return units * r->unit_ns <= gcra_room_ns(v);
+	default:
+		return v->level + units <= r->limit;
+	}
+}
+
+void view_charge(struct view *v, uint32_t units)
+{
+	switch (v->rule->algorithm) {
+	case RULE_WINDOW:
+		charge_window(v, units);
+		return;
+	case RULE_GCRA:
+		v->level = tat(v) + units * v->rule->unit_ns;
+		v->to = v->level + v->base;
+		return;
+	default:
+		v->level += units;
+		v->to = METER_FLIGHT((v->from >> 24) + 1, v->level);
+		return;
+	}
+}
+
+void view_append(struct view *v, uint32_t units)
+{
+	if (v->rule->algorithm == RULE_WINDOW &&
+	    v->now.ticks <= v->newest_stamp)
+		v->now.ticks = v->newest_stamp + 1;
+	view_charge(v, units);
+}
+
+void view_answer(const struct view *v, uint32_t units,
+		 struct meter_answer *ret_answer)
+{
+	ret_answer->fits = view_fits(v, units);
+	ret_answer->limit = v->rule->limit;
+	ret_answer->window_ms = v->rule->period_ms;
+	switch (v->rule->algorithm) {
+	case RULE_WINDOW:
+		answer_window(v, units, ret_answer);
+		return;
+	case RULE_GCRA:
+		answer_gcra(v, units, ret_answer);
+		return;
+	default:
+		answer_leases(v, units, ret_answer);
+		return;
+	}
+}
+
+void view_charged(const struct view *v)
+{
+	uint64_t newest;
+
+	if (v->rule->algorithm != RULE_WINDOW)
+		return;
+	newest = (uint64_t)(v->word - v->entries);
+	if (newest == v->newest && v->first == v->newest)
+		return;
+	/* PAIRS: read_window(), relaxed: a hint. */
+	atomic_store_explicit(&v->meter->level,
+			      HINT(newest, v->used == 0 ? newest : v->first),
+			      memory_order_relaxed);
+}
+
+bool meter_rests(const struct rule *rule, struct arena *a,
+		 const struct meter *meter, word_t *entries,
+		 unsigned entries_log2, const struct instant *now)
+{
+	struct view v;
+
+	view_read(&v, a, rule, (struct meter *)(uintptr_t)meter, entries,
+		  entries_log2, now);
+	switch (rule->algorithm) {
+	case RULE_WINDOW:
+		return !v.live;
+	case RULE_GCRA:
+		return v.level <= now->ns;
+	default:
+		return v.level == 0;
+	}
+}
+
+void meter_prefetch(const struct arena *a, const struct meter *meter)
+{
+	/* PAIRS: nothing; a hint, and a hint where to look. */
+	uint64_t hint =
+		atomic_load_explicit(&meter->level, memory_order_relaxed);
+	uint64_t ring =
+		atomic_load_explicit(&meter->ring, memory_order_relaxed);
+	uint64_t mask = (UINT64_C(1) << RING_LOG2(ring)) - 1;
+	word_t *entries = ring_entries(a, ring);
+
+	__builtin_prefetch(&entries[((hint >> 32) + 1) & mask], 1);
+	__builtin_prefetch(&entries[hint & mask]);
+}
+
+unsigned meter_ring_log2(uint32_t limit)
+{
+	unsigned log2 = 3;
+
+	check(limit <= LIMIT_MAX);
+	if (meter_coarse(limit))
+		return METER_COARSE_LOG2;
+	while ((UINT32_C(1) << log2) < limit)
+		log2++;
+	return log2;
+}
+
+/* ---- control ---- */
+
+/* Fills a ring that nobody reads yet, oldest first. */
+struct filler {
+	word_t *entries;
+	unsigned bits;
+	uint64_t mask, at, stamp, total, grain;
+};
+
+static void filler_init(struct filler *f, struct arena *a,
+			const struct rule *rule, uint64_t ring)
+{
+	f->bits = ring_bits(ring);
+	f->entries = ring_entries(a, ring);
+	f->mask = (UINT64_C(1) << RING_LOG2(ring)) - 1;
+	f->at = f->stamp = f->total = 0;
+	f->grain = grain_of(rule, f->bits, f->mask);
+}
+
+static void filler_put(struct filler *f, uint64_t stamp, uint64_t units)
+{
+	stamp = (stamp + f->grain - 1) / f->grain * f->grain;
+	if (stamp > f->stamp) {
+		f->at++;
+		f->stamp = stamp;
+	}
+	f->total += units;
+	/* PAIRS: nothing. Published by the claim of the ring's word, or before
+	 * others run. */
+	atomic_store_explicit(&f->entries[f->at & f->mask],
+			      entry_make(f->bits, f->stamp, f->total),
+			      memory_order_relaxed);
+}
+
+static void filler_done(const struct filler *f, struct meter *meter)
+{
+	/* PAIRS: read_window(), relaxed: a hint. */
+	atomic_store_explicit(&meter->level,
+			      HINT(f->at & f->mask, f->at != 0 ? 1 : 0),
+			      memory_order_relaxed);
+}
+
+/* What has been admitted since `stamp` and `total`, which are moved on. */
+static void fill_newer(struct filler *f, const struct view *v, uint64_t *stamp,
+		       uint64_t *total)
+{
+	uint64_t back = (v->newest - v->first) & v->mask;
+
+	while (back > 0 &&
+	       entry_stamp(v->bits, entry(v, v->newest - back)) < *stamp)
+		back--;
+	for (;; back--) {
+		uint64_t e = back > 0 ? entry(v, v->newest - back) : v->from;
+		uint64_t sum = e & total_mask(v->bits);
+		uint64_t units = (sum - *total) & total_mask(v->bits);
+
+		if (units != 0)
+			filler_put(f, entry_stamp(v->bits, e), units);
+		*stamp = entry_stamp(v->bits, e);
+		*total = sum;
+		if (back == 0)
+			return;
+	}
+}
+
+void meter_move_ring(struct claim *c, word_t *gate, struct meter *meter,
+		     const struct rule *from, const struct rule *to,
+		     uint64_t ring)
+{
+	uint64_t version, stamp = 0, total = 0;
+	struct filler f;
+	bool begun = false;
+
+	if (meter_coarse(to->limit))
+		ring |= RING_COARSE;
+	filler_init(&f, c->arena, to, ring);
+	/* Each round copies only what came since the last one: soon that is
+	 * less than anybody needs for a decision. */
+	for (;;) {
+		struct instant now = instant_now();
+		struct view v;
+		uint64_t old;
+
+		version = claim_settle(c->arena, gate, c->counters);
+		old = claim_load(&meter->ring);
+		view_read(&v, c->arena, from, meter, NULL, 0, &now);
+		if (!claim_unchanged(gate, version))
+			continue;
+		if (v.live && !begun) {
+			begun = true;
+			total = (v.total - v.used) & total_mask(v.bits);
+		}
+		if (v.live)
+			fill_newer(&f, &v, &stamp, &total);
+		claim_begin(c);
+		claim_add(c, &meter->ring, old, ring);
+		if (claim_commit(c, gate, version))
+			break;
+	}
+	filler_done(&f, meter);
+}
+
+void meter_reset(struct claim *c, word_t *gate, const struct rule *rule,
+		 struct meter *meter, word_t *entries, unsigned entries_log2)
+{
+	uint64_t version, from, to;
+
+	do {
+		struct instant now = instant_now();
+		struct view v;
+
+		version = claim_settle(c->arena, gate, c->counters);
+		from = claim_load(&meter->base);
+		view_read(&v, c->arena, rule, meter, entries, entries_log2,
+			  &now);
+		if (rule->algorithm == RULE_WINDOW)
+			to = v.live ? v.from : from;
+		else if (rule->algorithm == RULE_GCRA)
+			to = from + (tat(&v) - v.now.ns);
+		else
+			return; /* leases are ended, not forgotten */
+		if (to == from) {
+			if (claim_unchanged(gate, version))
+				return;
+			continue;
+		}
+		claim_begin(c);
+		claim_add(c, &meter->base, from, to);
+	} while (!claim_commit(c, gate, version));
+}
+
+size_t view_admissions(const struct view *v, struct admission *out, size_t cap)
+{
+	uint64_t back = (v->newest - v->first) & v->mask, prev;
+	size_t n = 0;
+
+	if (!v->live || cap == 0)
+		return 0;
+	prev = v->total - v->used;
+	if (back >= cap) {
+		back = cap - 1;
+		prev = entry(v, v->newest - back - 1);
+	}
+	for (;; back--) {
+		uint64_t e = back > 0 ? entry(v, v->newest - back) : v->from;
+
+		out[n].stamp = entry_stamp(v->bits, e);
+		out[n].units = (uint32_t)((e - prev) & total_mask(v->bits));
+		n++;
+		prev = e;
+		if (back == 0)
+			return n;
+	}
+}
+
+void meter_restore(struct arena *a, const struct rule *rule,
+		   struct meter *meter, const struct admission *in,
+		   size_t count)
+{
+	/* PAIRS: nothing. Nobody else runs yet. */
+	uint64_t ring =
+		atomic_load_explicit(&meter->ring, memory_order_relaxed);
+	struct filler f;
+	size_t i = 0;
+
+	filler_init(&f, a, rule, ring);
+	if (count > f.mask) {
+		uint64_t units = 0;
+
+		for (; i < count - f.mask; i++)
+			units += in[i].units;
+		filler_put(&f, in[i].stamp, units);
+	}
+	for (; i < count; i++)
+		filler_put(&f, in[i].stamp, in[i].units);
+	filler_done(&f, meter);
+}

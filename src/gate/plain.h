@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_GATE_PLAIN_H
+#define STILE_GATE_PLAIN_H
+
+/*
+ * gate/plain - the common case of gate/step in a straight line: an organization
+ * with one window and nothing else, checks that say no more than their key and
+ * cost. Decides exactly as step_run() would.
+ *
+ * Proof      tests/gate/step_trace_test.c runs both
+ */
+#include "gate/step.h"
+
+struct plain_ask {
+	struct key *key;
+	struct verdict *verdict;
+	uint32_t cost;
+	bool allowed;
+};
+
+#define PLAIN_ASKS_MAX (CLAIM_WORDS_MAX - 1) /* a word for each key */
+
+/* count <= PLAIN_ASKS_MAX; the plan is plain, the organization has no credits.
+ * Fills reason and numbers of each verdict, which is zero but for the ids. */
+void plain_run(struct claim *c, struct org *org, const struct plan *plan,
+	       struct plain_ask *asks, unsigned count,
+	       const struct instant *now);
+
+#endif

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: MIT */
+/* The end of a hold. */
+#include "gate/decide.h"
+
+#include "base/check.h"
+#include "base/counters.h"
+
+/* A hold as one attempt sees it. */
+struct settling {
+	struct step *step;
+	struct hold *hold;
+	struct project *project; /* or NULL */
+	struct key *key;
+	struct cell *cell;
+	uint64_t route;
+	uint64_t units; /* reserved */
+};
+
+/* Back to the pools in the opposite order: the last drawn from first. */
+static void give_back(struct settling *t, uint64_t units)
+{
+	struct step *s = t->step;
+	unsigned i;
+
+	for (i = s->credits->count; i-- > 0 && units > 0;) {
+		struct pool *p = &s->credits->pools[i];
+		uint64_t used = step_value(s, &p->used);
+		uint64_t returned = step_value(s, &p->returned);
+		uint64_t give = used > returned ? used - returned : 0;
+
+		if (p->route != 0 && p->route != t->route)
+			continue;
+		if (give > units)
+			give = units;
+		if (give == 0)
+			continue;
+		step_change(s, &p->returned)->to += give;
+		units -= give;
+	}
+}
+
+static void settle_less(struct settling *t, uint64_t units)
+{
+	struct step *s = t->step;
+	unsigned i;
+
+	step_change(s, &t->cell->returned)->to += units;
+	if (s->credits != NULL)
+		give_back(t, units);
+	for (i = 0; t->project != NULL && i < PROJECT_BUDGETS_MAX; i++) {
+		struct budget *b = &t->project->budgets[i];
+		/* PAIRS: fill_hold(); the state was loaded with acquire. */
+		uint64_t charged = atomic_load_explicit(&t->hold->budget[i],
+							memory_order_relaxed);
+		struct budget_view v;
+		struct change *c;
+
+		if (claim_load(&b->cap) == BUDGET_NONE || charged == 0)
+			continue;
+		c = step_change(s, &b->returned);
+		budget_read(b, step_value(s, &b->used), c->to, s->wall_ms, &v);
+		/* What an earlier period was charged is past. */
+		if (BUDGET_PERIOD(charged) == v.period)
+			c->to = BUDGET_WORD(v.period, v.returned + units);
+	}
+}
+
+/* How much of `units` budgets and credits can bear. */
+static uint64_t bearable(struct settling *t, uint64_t units,
+			 enum reason *ret_reason)
+{
+	struct step *s = t->step;
+	unsigned i;
+
+	for (i = 0; t->project != NULL && i < PROJECT_BUDGETS_MAX; i++) {
+		const struct budget *b = &t->project->budgets[i];
+		struct budget_view v;
+
+		if (claim_load(&b->cap) == BUDGET_NONE)
+			continue;
+		budget_read(b, step_value(s, &b->used),
+			    step_value(s, &b->returned), s->wall_ms, &v);
+		if (v.left < units) {
+			units = v.left;
+			*ret_reason = REASON_BUDGET;
+		}
+	}
+	if (s->credits != NULL) {
+		uint64_t left = step_credits(s, t->route);
+
+		if (left < units) {
+			units = left;
+			*ret_reason = REASON_CREDITS;
+		}
+	}
+	return units;
+}
+
+static void settle_more(struct settling *t, uint64_t units)
+{
+	struct step *s = t->step;
+	struct change *c = step_change(s, &t->key->used);
+	unsigned i;
+
+	c->to = used_add(c->to, units, 0);
+	if (t->route != 0) {
+		c = step_change(s, &t->cell->used);
+		c->to = used_add(c->to, units, 0);
+	}
+	if (s->credits != NULL)
+		step_draw(s, units, t->route);
+	for (i = 0; t->project != NULL && i < PROJECT_BUDGETS_MAX; i++) {
+		struct budget *b = &t->project->budgets[i];
+		struct budget_view v;
+
+		if (claim_load(&b->cap) == BUDGET_NONE)
+			continue;
+		c = step_change(s, &b->used);
+		budget_read(b, c->to, step_value(s, &b->returned), s->wall_ms,
+			    &v);
+		c->to = BUDGET_WORD(v.period, v.used + units);
+	}
+}
+
+static void return_leases(struct settling *t)
+{
+	struct step *s = t->step;
+	unsigned i;
+
+	for (i = 0; i < HOLD_LEASES_MAX; i++) {
+		/* PAIRS: as above. */
+		uint64_t off = atomic_load_explicit(&t->hold->leases[i],
+						    memory_order_relaxed);
+		struct change *c;
+
+		if (off == 0)
+			continue;
+		c = step_change(s, (word_t *)(void *)(s->arena->base + off));
+		c->to = METER_FLIGHT((c->to >> 24) + 1,
+				     METER_LEASES(c->to) - 1);
+	}
+}
+
+/* False: the hold is not live any more. */
+static bool settle(struct gate *g, uint32_t slot, uint64_t state, uint64_t cost,
+		   struct verdict *v, const struct instant *now,
+		   uint64_t wall_ms)
+{
+	struct arena *a = g->arena;
+	struct step *s = &g->step;
+	struct settling t = {.step = s, .hold = hold_at(a, slot)};
+	/* PAIRS: place_hold(), before the claim that made it live. */
+	uint64_t subject =
+		atomic_load_explicit(&t.hold->subject, memory_order_relaxed);
+	uint64_t cell =
+		atomic_load_explicit(&t.hold->cell, memory_order_relaxed);
+
+	t.key = &a->keys[subject >> 32];
+	t.route = atomic_load_explicit(&t.hold->route, memory_order_relaxed);
+	t.units = atomic_load_explicit(&t.hold->units, memory_order_relaxed);
+	t.cell = (struct cell *)(void *)(a->base + cell);
+	t.project = t.key->project != 0 ? &a->projects[t.key->project] : NULL;
+	s->org = &a->orgs[(uint32_t)subject];
+	s->wall_ms = wall_ms;
+	if (cost == SETTLE_AS_RESERVED)
+		cost = t.units;
+	for (;;) {
+		uint64_t version = claim_settle(a, &s->org->gate, g->counters);
+		enum reason reason = REASON_ALLOW;
+		uint64_t charged = cost;
+
+		if (claim_load(&t.hold->state) != state) {
+			if (claim_unchanged(&s->org->gate, version))
+				return false;
+			continue;
+		}
+		s->now = step_instant(now, version);
+		s->views_count = s->changes_count = 0;
+		s->credits = block_at(a, claim_load(&s->org->credits));
+		step_change(s, &t.hold->state)->to =
+			HOLD_STATE(HOLD_GEN(state) + 1, 0);
+		return_leases(&t);
+		if (cost < t.units) {
+			settle_less(&t, t.units - cost);
+		} else if (cost > t.units) {
+			uint64_t more = bearable(&t, cost - t.units, &reason);
+
+			if (more > 0)
+				settle_more(&t, more);
+			charged = t.units + more;
+		}
+		v->credits = s->credits != NULL ? step_credits(s, t.route)
+						: CREDITS_NONE;
+		if (!step_commit(s, version)) {
+			counter_add(&g->counters->retries, 1);
+			continue;
+		}
+		v->reason = (uint8_t)reason;
+		v->charged = (uint32_t)charged;
+		v->budget = CREDITS_NONE;
+		v->org = s->org->id;
+		v->key = t.key->id;
+		if (t.project != NULL)
+			v->project = t.project->id;
+		return true;
+	}
+}
+
+void gate_settle(struct gate *g, const struct check *c, struct verdict *v,
+		 const struct instant *now, uint64_t wall_ms)
+{
+	uint64_t id = c->extra->hold, state;
+	uint32_t slot = HOLD_ID_SLOT(id);
+
+	v->reason = REASON_NO_HOLD;
+	/* PAIRS: nothing. Set before workers run. */
+	if (slot >= g->arena->header->holds_count ||
+	    atomic_load_explicit(&g->arena->header->holds,
+				 memory_order_relaxed) == 0)
+		return;
+	state = claim_load(&hold_at(g->arena, slot)->state);
+	if (!HOLD_LIVE(state) || HOLD_ID(slot, HOLD_GEN(state)) != id)
+		return;
+	if (settle(g, slot, state, c->cost, v, now, wall_ms)) {
+		v->hold = id;
+		return;
+	}
+	memset(v, 0, sizeof(*v));
+	v->reason = REASON_NO_HOLD;
+}
+
+uint32_t gate_expire(struct gate *g, uint32_t from, uint32_t end,
+		     const struct instant *now, uint64_t wall_ms)
+{
+	uint32_t slot, expired = 0;
+
+	for (slot = from; slot < end; slot++) {
+		struct hold *h = hold_at(g->arena, slot);
+		uint64_t state = claim_load(&h->state);
+		struct verdict v;
+		bool keep;
+
+		/* PAIRS: fill_hold(), before the claim of state. */
+		if (!HOLD_LIVE(state) ||
+		    atomic_load_explicit(&h->until, memory_order_relaxed) >
+			    now->ticks)
+			continue;
+		keep = (atomic_load_explicit(&h->flags, memory_order_relaxed) &
+			HOLD_KEEP) != 0;
+		expired += settle(g, slot, state, keep ? SETTLE_AS_RESERVED : 0,
+				  &v, now, wall_ms);
+	}
+	return expired;
+}

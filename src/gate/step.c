@@ -1,0 +1,564 @@
+/* SPDX-License-Identifier: MIT */
+#include "gate/step.h"
+
+#include "base/check.h"
+#include "base/counters.h"
+
+/* Words that a check changes at most besides its rules and pools: its key's
+ * total, the cell, the hold, the request id's two, and the budgets. */
+#define ASK_WORDS (5 + PROJECT_BUDGETS_MAX)
+static_assert(PLAN_RULES_MAX + CREDIT_POOLS_MAX + ASK_WORDS <= CLAIM_WORDS_MAX,
+	      "any one check fits");
+static_assert(2 * PLAN_RULES_MAX <= STEP_VIEWS_MAX, "and its rules");
+
+/* ---- words ---- */
+
+struct change *step_change(struct step *s, word_t *w)
+{
+	struct change *c;
+	unsigned i;
+
+	for (i = 0; i < s->changes_count; i++)
+		if (s->changes[i].word == w)
+			return &s->changes[i];
+	check(s->changes_count < CLAIM_WORDS_MAX);
+	c = &s->changes[s->changes_count++];
+	c->word = w;
+	c->from = c->to = claim_load(w);
+	return c;
+}
+
+uint64_t step_value(const struct step *s, const word_t *w)
+{
+	unsigned i;
+
+	for (i = 0; i < s->changes_count; i++)
+		if (s->changes[i].word == w)
+			return s->changes[i].to;
+	return claim_load(w);
+}
+
+/* ---- budgets and credits ---- */
+
+void budget_read(const struct budget *b, uint64_t used, uint64_t returned,
+		 uint64_t wall_ms, struct budget_view *ret_view)
+{
+	struct budget_view *v = ret_view;
+	uint64_t spent;
+
+	v->cap = claim_load(&b->cap);
+	v->period = (uint32_t)claim_load(&b->period);
+	/* Two periods are known; the control thread is never longer away. */
+	v->period += wall_ms >= claim_load(&b->ends_ms);
+	v->period += wall_ms >= claim_load(&b->next_ends_ms);
+	if (BUDGET_PERIOD(used) > v->period)
+		v->period = BUDGET_PERIOD(used);
+	v->used = BUDGET_PERIOD(used) == v->period ? BUDGET_UNITS(used) : 0;
+	v->returned = BUDGET_PERIOD(returned) == v->period
+			      ? BUDGET_UNITS(returned)
+			      : 0;
+	spent = v->used - v->returned;
+	v->left = spent < v->cap ? v->cap - spent : 0;
+}
+
+uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t route,
+		   uint64_t wall_ms)
+{
+	uint64_t in, out, expires_ms = claim_load(&p->expires_ms);
+
+	if ((p->route != 0 && p->route != route) ||
+	    (expires_ms != 0 && wall_ms >= expires_ms))
+		return 0;
+	in = claim_load(&p->granted) + claim_load(&p->returned);
+	out = used + claim_load(&p->withdrawn);
+	return in > out ? in - out : 0;
+}
+
+uint64_t step_credits(const struct step *s, uint64_t route)
+{
+	uint64_t left = 0;
+	unsigned i;
+
+	for (i = 0; i < s->credits->count; i++) {
+		const struct pool *p = &s->credits->pools[i];
+
+		left += pool_left(p, step_value(s, &p->used), route,
+				  s->wall_ms);
+	}
+	return left;
+}
+
+void step_draw(struct step *s, uint64_t units, uint64_t route)
+{
+	unsigned i;
+
+	for (i = 0; i < s->credits->count && units > 0; i++) {
+		struct pool *p = &s->credits->pools[i];
+		uint64_t used = step_value(s, &p->used);
+		uint64_t take = pool_left(p, used, route, s->wall_ms);
+
+		if (take > units)
+			take = units;
+		if (take == 0)
+			continue;
+		step_change(s, &p->used)->to += take;
+		units -= take;
+	}
+}
+
+static void read_credits(struct step *s)
+{
+	s->credits = block_at(s->arena, claim_load(&s->org->credits));
+	/* Torn when the version has gone by: then the gate says so, but until
+	 * then it must not lead us astray. */
+	if (s->credits != NULL && s->credits->count > CREDIT_POOLS_MAX)
+		s->credits = NULL;
+}
+
+/* The budget that this check would break, or -1. */
+static int budget_short(struct step *s, const struct ask *a)
+{
+	int i;
+
+	for (i = 0; i < PROJECT_BUDGETS_MAX; i++) {
+		const struct budget *b = &a->project->budgets[i];
+		struct budget_view v;
+
+		if (claim_load(&b->cap) == BUDGET_NONE)
+			continue;
+		budget_read(b, step_value(s, &b->used),
+			    step_value(s, &b->returned), s->wall_ms, &v);
+		a->verdict->budget = v.left < a->verdict->budget
+					     ? v.left
+					     : a->verdict->budget;
+		if (a->cost > v.left)
+			return i;
+	}
+	return -1;
+}
+
+/* Thresholds in per cent; crossing one is told to the control thread. */
+static const unsigned thresholds[] = {50, 80, 100};
+
+static bool crosses(const struct budget_view *v, uint64_t units)
+{
+	uint64_t before = v->used - v->returned, after = before + units;
+	unsigned i;
+
+	for (i = 0; i < sizeof(thresholds) / sizeof(thresholds[0]); i++) {
+		uint64_t at = v->cap / 100 * thresholds[i] +
+			      v->cap % 100 * thresholds[i] / 100;
+
+		if (before < at && after >= at)
+			return true;
+	}
+	return false;
+}
+
+static void charge_budgets(struct step *s, const struct ask *a)
+{
+	unsigned i;
+
+	for (i = 0; i < PROJECT_BUDGETS_MAX; i++) {
+		struct budget *b = &a->project->budgets[i];
+		struct budget_view v;
+		struct change *c;
+
+		if (claim_load(&b->cap) == BUDGET_NONE) {
+			if (a->hold != NULL)
+				atomic_store_explicit(&a->hold->budget[i], 0,
+						      memory_order_relaxed);
+			continue;
+		}
+		c = step_change(s, &b->used);
+		budget_read(b, c->to, step_value(s, &b->returned), s->wall_ms,
+			    &v);
+		c->to = BUDGET_WORD(v.period, v.used + a->cost);
+		if (v.left - a->cost < a->verdict->budget)
+			a->verdict->budget = v.left - a->cost;
+		if (a->hold != NULL)
+			/* PAIRS: nothing yet: published by the claim. */
+			atomic_store_explicit(&a->hold->budget[i],
+					      BUDGET_WORD(v.period, a->cost),
+					      memory_order_relaxed);
+		if (unlikely(crosses(&v, a->cost))) {
+			/* PAIRS: the control thread's exchange, which then
+			 * looks at the words themselves: a mere nudge. */
+			atomic_store_explicit(&a->project->attention, 1,
+					      memory_order_relaxed);
+			if (s->counters != NULL)
+				counter_add(&s->counters->thresholds, 1);
+		}
+	}
+}
+
+/* ---- rules ---- */
+
+static bool applies(const struct rule *r, const struct ask *a)
+{
+	return r->route == 0 || r->route == a->route;
+}
+
+/* What rule `i` sees of this check; NULL: nothing. */
+static struct view *view_of(struct step *s, struct ask *a, unsigned i)
+{
+	const struct rule *r = &s->plan->rules[i];
+	const struct ask_meter *at = &a->at[i];
+	struct view *v;
+	unsigned k;
+
+	if (!applies(r, a))
+		return NULL;
+	if (likely(r->level == LEVEL_ORG))
+		return &s->views[i];
+	if (r->level == LEVEL_ADDRESS || at->meter == NULL)
+		return NULL;
+	for (k = s->plan->rules_count; k < s->views_count; k++)
+		if (s->views[k].meter == at->meter)
+			return &s->views[k];
+	v = &s->views[s->views_count++];
+	view_read(v, s->arena, r, at->meter, at->entries, at->entries_log2,
+		  &s->now);
+	return v;
+}
+
+static inline void tell(struct verdict *v, const struct rule *r,
+			const struct meter_answer *m)
+{
+	v->limit = m->limit;
+	v->remaining = m->remaining;
+	v->window_ms =
+		m->window_ms < UINT32_MAX ? (uint32_t)m->window_ms : UINT32_MAX;
+	v->reset_ms =
+		m->reset_ms < UINT32_MAX ? (uint32_t)m->reset_ms : UINT32_MAX;
+	v->retry_ms =
+		m->retry_ms < UINT32_MAX ? (uint32_t)m->retry_ms : UINT32_MAX;
+	memcpy(v->limit_name, r->name, sizeof(v->limit_name));
+}
+static_assert(sizeof(((struct verdict *)0)->limit_name) == RULE_NAME_LEN,
+	      "a rule's name");
+
+/* Longer than any other wait: never. */
+static uint64_t wait_of(const struct meter_answer *m)
+{
+	return m->retry_ms != 0 ? m->retry_ms : UINT64_MAX;
+}
+
+/* Do all rules allow it? What those in the shadow say is noted. */
+static bool rules_fit(struct step *s, struct ask *a)
+{
+	const struct rule *rules = s->plan->rules;
+	unsigned i;
+
+	a->shadow = a->outside_shadow;
+	for (i = 0; i < s->plan->rules_count; i++) {
+		const struct view *v = view_of(s, a, i);
+
+		if (v == NULL || view_fits(v, rule_units(&rules[i], a->cost)))
+			continue;
+		if ((rules[i].flags & RULE_SHADOW) == 0)
+			return false;
+		a->shadow |= (uint16_t)(1u << i);
+	}
+	return true;
+}
+
+/* The numbers of the rule with the longest wait. */
+static void tell_denied(struct step *s, struct ask *a)
+{
+	struct meter_answer m, worst = {.fits = true};
+	const struct rule *rules = s->plan->rules;
+	unsigned i;
+
+	for (i = 0; i < s->plan->rules_count; i++) {
+		const struct view *v = view_of(s, a, i);
+		uint32_t units = rule_units(&rules[i], a->cost);
+
+		if (v == NULL)
+			continue;
+		if (rules[i].flags & RULE_SHADOW) {
+			if (!view_fits(v, units))
+				a->shadow |= (uint16_t)(1u << i);
+			continue;
+		}
+		if (view_fits(v, units))
+			continue;
+		view_answer(v, units, &m);
+		if (!worst.fits && wait_of(&worst) >= wait_of(&m))
+			continue;
+		worst = m;
+		a->tripped = (int8_t)i;
+	}
+	tell(a->verdict, &rules[a->tripped], &worst);
+}
+
+/* The numbers of the rule with the least room. */
+static void tell_least(struct step *s, struct ask *a)
+{
+	struct meter_answer m, least = {.remaining = 0};
+	const struct rule *rules = s->plan->rules;
+	int told = -1;
+	unsigned i;
+
+	for (i = 0; i < s->plan->rules_count; i++) {
+		const struct view *v = view_of(s, a, i);
+
+		if (v == NULL || rules[i].flags & RULE_SHADOW)
+			continue;
+		view_answer(v, 0, &m);
+		if (told >= 0 && least.remaining <= m.remaining)
+			continue;
+		least = m;
+		told = (int)i;
+	}
+	if (told >= 0)
+		tell(a->verdict, &rules[told], &least);
+}
+
+static enum reason denied_by(const struct step *s, const struct ask *a)
+{
+	const struct rule *r = &s->plan->rules[a->tripped];
+
+	if (rule_units(r, a->cost) > r->limit)
+		return REASON_COST_ABOVE_LIMIT;
+	return r->algorithm == RULE_CONCURRENCY ? REASON_CONCURRENCY
+						: REASON_RATE_LIMITED;
+}
+
+/* ---- one check ---- */
+
+static void fill_hold(struct step *s, const struct ask *a)
+{
+	struct hold *h = a->hold;
+	unsigned i, leases = 0;
+
+	/* PAIRS: settle's loads, acquire on state: published by the claim
+	 * that makes it live. Until then nobody else looks. */
+	for (i = 0; i < s->plan->rules_count; i++)
+		if (s->plan->rules[i].algorithm == RULE_CONCURRENCY &&
+		    leases < HOLD_LEASES_MAX) {
+			const struct view *v =
+				view_of(s, (struct ask *)(uintptr_t)a, i);
+
+			if (v != NULL && !(a->shadow & 1u << i))
+				atomic_store_explicit(
+					&h->leases[leases++],
+					claim_offset(s->arena, v->word),
+					memory_order_relaxed);
+		}
+	while (leases < HOLD_LEASES_MAX)
+		atomic_store_explicit(&h->leases[leases++], 0,
+				      memory_order_relaxed);
+	atomic_store_explicit(&h->units, a->cost, memory_order_relaxed);
+	atomic_store_explicit(&h->until, s->now.ticks + a->hold_ticks,
+			      memory_order_relaxed);
+}
+
+static void charge(struct step *s, struct ask *a)
+{
+	struct change *c;
+	unsigned i;
+
+	for (i = 0; i < s->plan->rules_count; i++) {
+		struct view *v = view_of(s, a, i);
+
+		if (v != NULL && !(a->shadow & 1u << i))
+			view_charge(v, rule_units(&s->plan->rules[i], a->cost));
+	}
+	c = step_change(s, &a->key->used);
+	c->to = used_add(c->to, a->cost, 1);
+	if (a->cell != NULL && a->route != 0) {
+		c = step_change(s, &a->cell->used);
+		c->to = used_add(c->to, a->cost, 1);
+	}
+	if (a->project != NULL)
+		charge_budgets(s, a);
+	if (s->credits != NULL) {
+		step_draw(s, a->cost, a->route);
+		a->verdict->credits = step_credits(s, a->route);
+	}
+	if (a->hold != NULL) {
+		fill_hold(s, a);
+		c = step_change(s, &a->hold->state);
+		c->to = c->from | 1;
+		a->verdict->hold = a->hold_id;
+		a->verdict->hold_ms = a->hold_ticks / CLOCK_TICKS_PER_MS;
+	}
+	if (a->once != NULL) {
+		step_change(s, &a->once[0])->to = s->now.ns;
+		if (a->hold != NULL)
+			step_change(s, &a->once[1])->to = a->hold_id;
+	}
+	a->verdict->charged = a->cost;
+}
+
+/* Has the same been asked, and allowed, a moment ago? */
+static bool repeated(struct step *s, const struct ask *a)
+{
+	uint64_t when = step_value(s, &a->once[0]);
+
+	if (when == 0 || when + s->once_ns <= s->now.ns)
+		return false;
+	a->verdict->hold = step_value(s, &a->once[1]);
+	a->verdict->flags |= VERDICT_REPEATED;
+	return true;
+}
+
+static void decide(struct step *s, struct ask *a)
+{
+	struct verdict *v = a->verdict;
+
+	v->flags = 0;
+	v->charged = 0;
+	v->hold = v->hold_ms = 0;
+	v->credits = v->budget = CREDITS_NONE;
+	v->reason = REASON_ALLOW;
+	a->tripped = -1;
+	if (unlikely(a->refused != REASON_ALLOW)) {
+		tell_least(s, a);
+		v->reason = a->refused;
+		v->retry_ms = 0; /* waiting does not help */
+		if (a->outside_rule >= 0) {
+			a->tripped = a->outside_rule;
+			tell(v, &s->plan->rules[a->tripped], &a->outside);
+		}
+		return;
+	}
+	if (a->once != NULL && repeated(s, a)) {
+		tell_least(s, a);
+		return;
+	}
+	if (!rules_fit(s, a)) {
+		tell_denied(s, a);
+		v->reason = (uint8_t)denied_by(s, a);
+		return;
+	}
+	if (a->project != NULL && budget_short(s, a) >= 0)
+		v->reason = REASON_BUDGET;
+	if (s->credits != NULL) {
+		v->credits = step_credits(s, a->route);
+		if (v->reason == REASON_ALLOW && a->cost > v->credits)
+			v->reason = REASON_CREDITS;
+	}
+	if (v->reason == REASON_ALLOW && !a->peek)
+		charge(s, a);
+	tell_least(s, a);
+	if (v->reason != REASON_ALLOW)
+		v->retry_ms = 0;
+}
+
+/* ---- an attempt ---- */
+
+static void read_rules(struct step *s)
+{
+	unsigned i;
+
+	s->views_count = s->plan->rules_count;
+	s->changes_count = 0;
+	for (i = 0; i < s->plan->rules_count; i++) {
+		const struct rule *r = &s->plan->rules[i];
+
+		if (r->level == LEVEL_ORG)
+			view_read(&s->views[i], s->arena, r,
+				  org_meter(s->arena, s->org, r->meter), NULL,
+				  0, &s->now);
+		else
+			s->views[i].from = s->views[i].to = 0;
+	}
+}
+
+static bool room_for_another(const struct step *s)
+{
+	unsigned pools = s->credits != NULL ? s->credits->count : 0;
+	unsigned rules = s->plan->rules_count;
+
+	return s->views_count + rules <= STEP_VIEWS_MAX &&
+	       s->views_count + s->changes_count + rules + pools + ASK_WORDS <=
+		       CLAIM_WORDS_MAX;
+}
+
+bool step_commit(struct step *s, uint64_t version)
+{
+	unsigned i, words = 0;
+
+	claim_begin(s->claim);
+	for (i = 0; i < s->views_count; i++) {
+		const struct view *v = &s->views[i];
+
+		if (v->from == v->to)
+			continue;
+		claim_add(s->claim, v->word, v->from, v->to);
+		words++;
+	}
+	for (i = 0; i < s->changes_count; i++) {
+		const struct change *c = &s->changes[i];
+
+		if (c->from == c->to)
+			continue;
+		claim_add(s->claim, c->word, c->from, c->to);
+		words++;
+	}
+	if (words == 0) /* nothing was decided since: what was said is true */
+		return claim_unchanged(&s->org->gate, version);
+	return claim_commit_to(s->claim, &s->org->gate, version,
+			       step_next(&s->now, version));
+}
+
+/* Returns how many checks were decided, in one claim; 0: it was lost. */
+static unsigned attempt(struct step *s, unsigned from,
+			const struct instant *now)
+{
+	uint64_t version = claim_settle(s->arena, &s->org->gate, s->counters);
+	unsigned i;
+
+	s->now = step_instant(now, version);
+	read_credits(s);
+	read_rules(s);
+	for (i = from; i < s->count; i++) {
+		if (i > from && !room_for_another(s))
+			break;
+		decide(s, &s->asks[i]);
+	}
+	if (!step_commit(s, version))
+		return 0;
+	return i - from;
+}
+
+/* What is counted without being claimed: denials charge nobody. */
+static void count(struct step *s, const struct ask *a)
+{
+	struct rule *rules = (struct rule *)(uintptr_t)s->plan->rules;
+	unsigned i;
+
+	if (a->peek)
+		return;
+	/* PAIRS: nothing, here and below: numbers to be shown. */
+	if (a->tripped >= 0 && a->verdict->reason != REASON_ALLOW)
+		atomic_fetch_add_explicit(&rules[a->tripped].tripped, 1,
+					  memory_order_relaxed);
+	for (i = 0; a->shadow >> i != 0; i++)
+		if (a->shadow & 1u << i)
+			atomic_fetch_add_explicit(&rules[i].tripped, 1,
+						  memory_order_relaxed);
+}
+
+void step_run(struct step *s, const struct instant *now, uint64_t wall_ms)
+{
+	unsigned from = 0, done, i;
+
+	s->wall_ms = wall_ms;
+	while (from < s->count) {
+		done = attempt(s, from, now);
+		if (done == 0) {
+			if (s->counters != NULL)
+				counter_add(&s->counters->retries, 1);
+			continue;
+		}
+		for (i = 0; i < s->views_count; i++)
+			if (s->views[i].from != s->views[i].to)
+				view_charged(&s->views[i]);
+		for (i = from; i < from + done; i++)
+			count(s, &s->asks[i]);
+		from += done;
+	}
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_GATE_STEP_H
+#define STILE_GATE_STEP_H
+
+/*
+ * gate/step - checks of one organization decided against everything at once:
+ * the rules of its plan, the budgets of the project, the credits.
+ *
+ * Does       what all of them allow is charged to all of them in one claim
+ *            (gate/claim.h), together with the totals of usage, the hold and
+ *            the request id; what one of them denies leaves no trace, and the
+ *            rule with the longest wait is named. Several checks go into one
+ *            claim as if one came after the other with nothing between.
+ * Order      rules, then budgets, then credits: the first that denies is the
+ *            reason.
+ * Threads    one struct step per owner of a claim.
+ * Progress   lock-free: an attempt is lost only to one that got through.
+ * Time       an attempt is made at max(now, newest decision of the
+ *            organization): the gate's even value holds that instant, so no
+ *            thread decides in another's past.
+ * Proof      tests/gate/step_trace_test.c (against a serial execution),
+ *            tests/torture/step_torture.c (threads)
+ */
+#include "gate/claim.h"
+#include "gate/layout.h"
+#include "gate/meter.h"
+#include "wire/check.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define STEP_ASKS_MAX 40 /* checks put together; what does not fit waits */
+#define STEP_VIEWS_MAX 64
+
+/* Where a rule that is not the organization's own counts this check. */
+struct ask_meter {
+	struct meter *meter; /* NULL: the rule does not look at this check */
+	word_t *entries;     /* of a window; else NULL */
+	unsigned entries_log2;
+};
+
+/* A check, found to be of this organization, and where it is counted. */
+struct ask {
+	const struct check *check;
+	struct verdict *verdict; /* reason, numbers; the rest is the caller's */
+	struct key *key;
+	struct project *project; /* or NULL */
+	struct cell *cell;       /* or NULL: no route */
+	word_t *once;            /* when, which hold: or NULL: no request id */
+	struct hold *hold;       /* free, ours; or NULL: none wanted */
+	uint64_t hold_ticks;     /* how long it lasts */
+	uint64_t hold_id;        /* what it will be called */
+	uint64_t route;          /* label_hash(); 0: none */
+	uint32_t cost;
+	bool peek;
+	uint8_t refused; /* enum reason that was found before; else ALLOW */
+	uint16_t route_number; /* gate/routes.h */
+	uint16_t pending;      /* rules outside: units are held there */
+	uint16_t shadow;       /* out: rules that would have denied */
+	int8_t tripped;        /* out: rule that denied, or -1 */
+	int8_t outside_rule;   /* one outside that has denied, or -1 ... */
+	uint16_t outside_shadow;
+	struct meter_answer outside;         /* ... and what it says */
+	struct ask_meter at[PLAN_RULES_MAX]; /* of levels project, key, route */
+};
+
+struct change {
+	word_t *word;
+	uint64_t from, to;
+};
+
+struct step {
+	struct arena *arena;
+	struct claim *claim;
+	struct counters *counters;
+	uint64_t once_ns; /* how long a request id is remembered */
+
+	struct org *org;
+	const struct plan *plan;
+	unsigned count;
+	struct ask asks[STEP_ASKS_MAX];
+
+	/* an attempt */
+	struct instant now;
+	uint64_t wall_ms;
+	struct credits *credits; /* or NULL */
+	unsigned views_count, changes_count;
+	struct view views[STEP_VIEWS_MAX];
+	struct change changes[CLAIM_WORDS_MAX];
+};
+
+/* The block that a word names; 0: NULL. */
+static inline void *block_at(const struct arena *a, uint64_t word)
+{
+	return word != 0 ? a->rings + RING_PLACE(word) * LINE_BYTES : NULL;
+}
+
+/* The plan of an organization that has been set up. */
+static inline const struct plan *plan_of(const struct arena *a,
+					 const struct org *org)
+{
+	/* PAIRS: slot_set_plan(), release: the rules are complete. */
+	uint64_t word = claim_load(&org->plan);
+
+	return (const struct plan *)(const void *)(a->rings +
+						   RING_PLACE(word) *
+							   LINE_BYTES);
+}
+
+/* The organization's own meter of a rule of level org. */
+static inline struct meter *org_meter(const struct arena *a, struct org *org,
+				      unsigned meter)
+{
+	struct meter *more;
+
+	if (likely(meter == 0))
+		return &org->first;
+	/* PAIRS: the registry's store, relaxed; a grace period lies between it
+	 * and the publication of a plan that needs it. */
+	more = (struct meter *)(void *)(a->rings +
+					(uint64_t)atomic_load_explicit(
+						&org->more,
+						memory_order_relaxed) *
+						LINE_BYTES);
+	return &more[meter - 1];
+}
+
+/* A decision in the organization's version `version` happens at `now` or, if
+ * that is later, at the newest one. */
+static inline struct instant step_instant(const struct instant *now,
+					  uint64_t version)
+{
+	return version >> 1 > now->ns ? instant_at(version >> 1) : *now;
+}
+static inline uint64_t step_next(const struct instant *now, uint64_t version)
+{
+	return now->ns * 2 > version ? now->ns * 2 : version + 2;
+}
+
+/* Decides s->asks[0..count) in their order; org and plan are set. */
+void step_run(struct step *s, const struct instant *now, uint64_t wall_ms);
+
+/* The budget as of now: the period and the units used and left in it. */
+struct budget_view {
+	uint32_t period;
+	uint64_t used, returned, cap;
+	uint64_t left;
+};
+/* `used` and `returned`: the two words, as read or changed. */
+void budget_read(const struct budget *b, uint64_t used, uint64_t returned,
+		 uint64_t wall_ms, struct budget_view *ret_view);
+
+/* Units that the pool has for this route at this time; `used` as above. */
+uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t route,
+		   uint64_t wall_ms);
+
+/* For settling (gate/settle.c): the changes of an attempt. */
+struct change *step_change(struct step *s, word_t *w);
+uint64_t step_value(const struct step *s, const word_t *w);
+/* Draws from the pools, in order; the caller has seen that it suffices. */
+void step_draw(struct step *s, uint64_t units, uint64_t route);
+uint64_t step_credits(const struct step *s, uint64_t route);
+/* False: lost, nothing changed. */
+bool step_commit(struct step *s, uint64_t version);
+
+#endif
