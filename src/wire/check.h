@@ -52,7 +52,9 @@ enum detail {
 	DETAIL_HTTP = 5,    /* not HTTP/1.x, or a header too large */
 	DETAIL_ROUTE = 6,   /* route or scope: too long, or not printable */
 	DETAIL_ADDRESS = 7, /* the client's address is none */
-	DETAIL_HOLD = 8,    /* not the id of a hold, or one beside a key */
+	DETAIL_HOLD = 8,    /* not the id of a hold, or none to settle, or one
+			     * where nothing is settled; not a time to hold */
+	DETAIL_ONCE = 9,    /* the request id is too long, or there are two */
 	DETAIL_COUNT
 };
 
@@ -67,6 +69,10 @@ enum credential {
 #define CHECK_PEEK 0x01u    /* answer, but count nothing */
 #define CHECK_RESERVE 0x02u /* the cost is an estimate: hold it */
 #define CHECK_EXPLAIN 0x04u /* tell what every rule says */
+
+/* Settling: the cost is what was reserved. */
+#define SETTLE_AS_RESERVED UINT32_MAX
+#define CHECK_HOLD_MS_MAX 2678400000u /* 31 days; above it is malformed */
 
 #define LABEL_MAX 63 /* bytes of a route or a scope: printable ASCII */
 
@@ -90,7 +96,8 @@ struct check {
 	uint32_t conn_idx;   /* set by the worker; codecs leave it alone */
 	const struct check_extra *extra; /* or NULL; lives as long as `key` */
 	uint32_t cost; /* units, 1..CHECK_COST_MAX; 0: what the route costs;
-			* settle: what it has really cost, 0 too */
+			* settle: what it has really cost, 0 too, or
+			* SETTLE_AS_RESERVED */
 	uint8_t key_len;
 	uint8_t credential; /* enum credential */
 	uint8_t flags;      /* CHECK_PEEK ... */
@@ -98,6 +105,25 @@ struct check {
 	uint8_t detail;     /* CREDENTIAL_NONE: enum detail */
 	uint8_t dialect;    /* private to the codec: how to answer */
 	uint8_t hash[32];   /* SHA-256 of the key; gate fills it for KEY */
+};
+
+#define EXPLAIN_LINES_MAX 20
+#define EXPLAIN_SHADOW 0x01u /* counts and reports, denies nothing */
+
+/* What one rule says to a check, had it been alone. */
+struct explain_line {
+	char name[LIMIT_NAME_LEN];
+	uint8_t level;     /* enum rule_level, of gate/layout.h */
+	uint8_t algorithm; /* enum rule_algorithm */
+	uint8_t flags;     /* EXPLAIN_SHADOW */
+	uint8_t allowed;   /* 0: no */
+	uint32_t limit, remaining;
+	uint64_t window_ms, reset_ms, retry_ms; /* as of a verdict */
+};
+
+struct explain {
+	uint8_t count;
+	struct explain_line lines[EXPLAIN_LINES_MAX];
 };
 
 /*
@@ -109,21 +135,24 @@ struct verdict {
 	uint8_t detail;     /* enum detail */
 	uint32_t limit;     /* units per window */
 	uint32_t remaining; /* units left, after this check */
-	uint32_t window_ms;
-	uint32_t reset_ms; /* until the window is wholly at rest; 0 = it is */
-	uint32_t retry_ms; /* 429: until a check of this cost can pass; when
-			    * allowed: until additional quota, 0 = at rest;
-			    * 0 when no waiting helps */
+	uint32_t window_ms; /* 0: none, it counts what is in flight */
+	uint32_t reset_ms;  /* until the window is wholly at rest; 0 = it is */
+	uint32_t retry_ms;  /* 429: until a check of this cost can pass; when
+			     * allowed: until additional quota, 0 = at rest;
+			     * 0 when no waiting helps */
 	struct id org;
 	struct id project; /* none for a key of the organization */
 	struct id key;
-	char limit_name[LIMIT_NAME_LEN]; /* "org" */
+	char limit_name[LIMIT_NAME_LEN]; /* "org"; nothing that a quoted text
+					  * of JSON or a header escapes */
 	uint8_t flags;                   /* VERDICT_REPEATED ... */
 	uint32_t charged; /* units: allow; settle: in the end, of the cost */
 	uint64_t hold;    /* of a reservation or leases; 0: none */
 	uint64_t hold_ms; /* until it expires */
 	uint64_t credits; /* left; CREDITS_NONE: not counted */
 	uint64_t budget;  /* left of the project's; likewise */
+	const struct explain *explain; /* CHECK_EXPLAIN, until encoded; or
+					* NULL */
 };
 
 #define VERDICT_REPEATED 0x01u /* same request id: answered, not charged */

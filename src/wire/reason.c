@@ -49,7 +49,9 @@ static const struct text detail_messages[DETAIL_COUNT] = {
 	[DETAIL_ROUTE] = TEXT("Route and scope must be 1 to 63 printable "
 			      "ASCII characters"),
 	[DETAIL_ADDRESS] = TEXT("Not an IPv4 or IPv6 address"),
-	[DETAIL_HOLD] = TEXT("Not the id of a reservation"),
+	[DETAIL_HOLD] = TEXT("Reservation: not an id, or not a time to hold"),
+	[DETAIL_ONCE] = TEXT("Request id: longer than 128 bytes, or two of "
+			     "them"),
 };
 
 const struct reason_info *reason_info(uint8_t reason)
