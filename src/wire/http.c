@@ -83,7 +83,9 @@ static int on_header_value(llhttp_t *ll, const char *at, size_t len)
 
 	if (!resolve_header(p))
 		return HPE_USER;
-	if (p->header != HEADER_OTHER)
+	if (p->header == HEADER_FORWARDED_FOR)
+		http_field_last_bytes(p, at, len);
+	else if (p->header != HEADER_OTHER)
 		http_field_bytes(p, at, len);
 	return 0;
 }
@@ -164,24 +166,58 @@ static void refuse(struct check *c, enum reason reason, enum detail detail)
 	c->detail = (uint8_t)detail;
 }
 
-static void fill_check(const struct http_parser *p, struct check *c)
+static void fill_key(const struct http_parser *p, struct check *c)
 {
-	c->extra = NULL;
-	c->request_id = 0;
-	c->key = p->key;
-	c->key_len = p->key_len;
-	c->cost = p->seen & SEEN_COST ? p->cost : 1;
-	c->flags = p->seen & SEEN_PEEK ? CHECK_PEEK : 0;
-	c->dialect = p->target;
-	c->reason = REASON_ALLOW;
-	c->detail = DETAIL_NONE;
+	c->cost = p->seen & SEEN_COST ? p->cost : 0;
+	c->flags = (uint8_t)((p->seen & SEEN_PEEK ? CHECK_PEEK : 0) |
+			     (p->seen & SEEN_RESERVE ? CHECK_RESERVE : 0));
+	/* nginx takes no body, where an explanation would stand. */
+	if ((p->seen & SEEN_EXPLAIN) && p->target == TARGET_CHECK)
+		c->flags |= CHECK_EXPLAIN;
 	c->credential = CREDENTIAL_KEY;
 	if (p->fault != DETAIL_NONE)
 		refuse(c, REASON_BAD_REQUEST, p->fault);
+	else if (c->extra && c->extra->hold != 0)
+		refuse(c, REASON_BAD_REQUEST, DETAIL_HOLD);
 	else if (!(p->seen & (SEEN_KEY | SEEN_EMPTY_KEY)))
 		refuse(c, REASON_NO_CREDENTIAL, DETAIL_NONE);
 	else if (p->key_len == 0 || !key_is_visible(p))
 		refuse(c, REASON_INVALID_KEY, DETAIL_NONE);
+}
+
+/* The hold is all that it takes; a key beside it says nothing. */
+static void fill_hold(const struct http_parser *p, struct check *c)
+{
+	const bool cost = p->seen & SEEN_COST;
+
+	c->cost = p->target == TARGET_REFUND ? 0
+		  : cost                     ? p->cost
+					     : SETTLE_AS_RESERVED;
+	c->flags = 0;
+	c->credential = CREDENTIAL_HOLD;
+	if (p->fault != DETAIL_NONE)
+		refuse(c, REASON_BAD_REQUEST, p->fault);
+	else if (c->extra == NULL || c->extra->hold == 0)
+		refuse(c, REASON_BAD_REQUEST, DETAIL_HOLD);
+	else if (cost && p->target != TARGET_SETTLE)
+		refuse(c, REASON_BAD_REQUEST, DETAIL_COST);
+	else if (p->seen & SEEN_PEEK)
+		refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME);
+}
+
+static void fill_check(const struct http_parser *p, struct check *c)
+{
+	c->extra = p->seen & SEEN_EXTRA ? &p->extra : NULL;
+	c->request_id = 0;
+	c->key = p->key;
+	c->key_len = p->key_len;
+	c->dialect = p->target;
+	c->reason = REASON_ALLOW;
+	c->detail = DETAIL_NONE;
+	if (http_target_settles(p->target))
+		fill_hold(p, c);
+	else
+		fill_key(p, c);
 }
 
 static enum http_event broken(struct http_parser *p, struct check *c)
@@ -211,7 +247,8 @@ static enum http_event request_complete(struct http_parser *p, struct check *c)
 	if (body || (flags & F_CONNECTION_CLOSE) ||
 	    (p->is_http_10 && !(flags & F_CONNECTION_KEEP_ALIVE)))
 		p->close = true;
-	if (p->target != TARGET_CHECK && p->target != TARGET_CHECK_NGINX)
+	if (p->target != TARGET_CHECK && p->target != TARGET_CHECK_NGINX &&
+	    !http_target_settles(p->target))
 		return HTTP_PROBE;
 	fill_check(p, c);
 	return HTTP_CHECK;
@@ -264,8 +301,9 @@ static void reset(struct http_parser *p)
 {
 	bool close = p->close;
 
-	/* Also wipes the key, and the value that it was copied from. */
-	explicit_bzero(p, sizeof(*p));
+	/* Also wipes the key, and the value that it was copied from. What
+	 * `extra` holds is no secret, and nothing without SEEN_EXTRA. */
+	explicit_bzero(p, offsetof(struct http_parser, extra));
 	p->close = close;
 	p->phase = close ? PHASE_CLOSED : PHASE_REQUEST;
 	llhttp_init(&p->ll, HTTP_REQUEST, &settings);

@@ -9,7 +9,9 @@
  * Does       bytes, in any fragmentation -> one check at a time; verdict ->
  *            a complete response. Paths: /v1/check (real status, JSON body
  *            on denial), /v1/check/nginx (200/401/403, never a body, with
- *            X-Stile-Status and X-Stile-Body), /livez, /readyz, /healthz.
+ *            X-Stile-Status and X-Stile-Body), /v1/settle, /v1/refund and
+ *            /v1/release (what a reservation has cost), /livez, /readyz,
+ *            /healthz.
  * Pure       no clock, no allocation, no formatted output; all state is in
  *            struct http_parser, which the connection owns.
  * Bounds     header block HTTP_HEAD_MAX bytes, each value we keep has its
@@ -28,13 +30,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HTTP_HEAD_MAX 16384 /* bytes of one request's header block */
-#define HTTP_REPLY_MAX 1536 /* bytes that one response can take */
-#define HTTP_REALM_MAX 63   /* characters of the realm; the rest is cut */
-#define HTTP_NAME_MAX 16    /* longest header name that we look at */
-#define HTTP_VALUE_MAX 320  /* bytes kept of one value, and of the target */
+#define HTTP_HEAD_MAX 16384   /* bytes of one request's header block */
+#define HTTP_REPLY_MAX 2048   /* bytes that one response can take */
+#define HTTP_EXPLAIN_MAX 8192 /* one with an explanation */
+#define HTTP_REALM_MAX 63     /* characters of the realm; the rest is cut */
+#define HTTP_NAME_MAX 16      /* all that we look at are shorter */
+#define HTTP_VALUE_MAX 320    /* bytes kept of one value, and of the target */
+
+/* The JSON of denials: {"success":false,"error":"..."}, {"error":{"code":...}}
+ * or that of RFC 9457. */
+enum http_errors {
+	HTTP_ERRORS_FLAT,
+	HTTP_ERRORS_NESTED,
+	HTTP_ERRORS_PROBLEM,
+};
 
 struct http_options {
+	enum http_errors errors;
 	bool reset_is_delta; /* X-RateLimit-Reset: seconds from now, not epoch
 			      */
 	const char *realm;   /* WWW-Authenticate; no '"' or '\' */
@@ -50,17 +62,17 @@ enum http_event {
 /*
  * One connection's parser. The fields are private to wire/http*.c; they stand
  * here so that a connection can embed it. May be moved between requests, not
- * from event to reply (check->key points into it).
+ * from event to reply (check->key and check->extra point into it).
  */
 struct http_parser {
 	llhttp_t ll;        /* first: callbacks get from it to the whole */
 	uint32_t head_len;  /* bytes of this request so far */
 	uint32_t cost;      /* value of X-Stile-Cost once seen */
 	uint16_t value_len; /* bytes in value; > HTTP_VALUE_MAX: cut off */
+	uint16_t seen;      /* what this request's headers held so far */
 	uint8_t name_len;   /* characters in name; > HTTP_NAME_MAX: too long */
 	uint8_t key_len;
 	uint8_t header; /* whose value is being collected */
-	uint8_t seen;   /* what this request's headers held so far */
 	uint8_t fault;  /* enum detail of the first malformed header */
 	uint8_t target; /* which path */
 	uint8_t last;   /* the byte before the next one fed */
@@ -72,6 +84,7 @@ struct http_parser {
 	char name[HTTP_NAME_MAX];
 	uint8_t key[CHECK_KEY_MAX];
 	uint8_t value[HTTP_VALUE_MAX];
+	struct check_extra extra; /* of the request at hand, if it has any */
 };
 
 /*
@@ -104,9 +117,15 @@ static inline bool http_in_request(const struct http_parser *p)
 	return p->head_len > 0;
 }
 
+/* Bytes that the answer to a check can take. */
+static inline uint32_t http_reply_max(const struct check *check)
+{
+	return check->flags & CHECK_EXPLAIN ? HTTP_EXPLAIN_MAX : HTTP_REPLY_MAX;
+}
+
 /* Encodes the answer to the request last returned. `wall_ms` is the wall
- * clock, for X-RateLimit-Reset. Returns the bytes written, <= HTTP_REPLY_MAX.
- */
+ * clock, for X-RateLimit-Reset. `out` has room for http_reply_max(). Returns
+ * the bytes written. */
 size_t http_encode(const struct http_parser *p, const struct http_options *opt,
 		   const struct check *check, const struct verdict *verdict,
 		   uint64_t wall_ms, uint8_t out[static HTTP_REPLY_MAX]);

@@ -2,6 +2,7 @@
 #include "wire/http_fields.h"
 
 #include "base/line.h"
+#include "wire/extra.h"
 
 #include <assert.h>
 #include <openssl/crypto.h>
@@ -12,10 +13,18 @@ static const struct {
 	uint8_t len;
 	enum http_header header;
 } headers[] = {
-	{"authorization", 13, HEADER_AUTHORIZATION},
+	/* by length */
 	{"x-api-key", 9, HEADER_API_KEY},
 	{"x-stile-cost", 12, HEADER_COST},
 	{"x-stile-peek", 12, HEADER_PEEK},
+	{"x-stile-hold", 12, HEADER_HOLD},
+	{"x-request-id", 12, HEADER_REQUEST_ID},
+	{"authorization", 13, HEADER_AUTHORIZATION},
+	{"x-stile-route", 13, HEADER_ROUTE},
+	{"x-stile-scope", 13, HEADER_SCOPE},
+	{"x-forwarded-for", 15, HEADER_FORWARDED_FOR},
+	{"x-stile-reserve", 15, HEADER_RESERVE},
+	{"x-stile-explain", 15, HEADER_EXPLAIN},
 };
 
 static const struct {
@@ -25,12 +34,15 @@ static const struct {
 } targets[] = {
 	{"/v1/check", 9, TARGET_CHECK},
 	{"/v1/check/nginx", 15, TARGET_CHECK_NGINX},
+	{"/v1/settle", 10, TARGET_SETTLE},
+	{"/v1/refund", 10, TARGET_REFUND},
+	{"/v1/release", 11, TARGET_RELEASE},
 	{"/livez", 6, TARGET_LIVEZ},
 	{"/readyz", 7, TARGET_READYZ},
 	{"/healthz", 8, TARGET_HEALTHZ},
 };
 
-static_assert(HTTP_NAME_MAX > sizeof("authorization"), "the longest");
+static_assert(HTTP_NAME_MAX > sizeof("x-forwarded-for") - 1, "the longest");
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -60,6 +72,18 @@ void http_field_bytes(struct http_parser *p, const char *at, size_t len)
 	}
 	memcpy(p->value + p->value_len, at, len);
 	p->value_len = (uint16_t)(p->value_len + len);
+}
+
+void http_field_last_bytes(struct http_parser *p, const char *at, size_t len)
+{
+	const char *comma = memrchr(at, ',', len);
+
+	if (comma) {
+		p->value_len = 0;
+		len -= (size_t)(comma - at);
+		at = comma;
+	}
+	http_field_bytes(p, at, len);
 }
 
 /* Length of the value without the white space after it (llhttp removes the
@@ -139,7 +163,9 @@ static void take_cost(struct http_parser *p)
 			return;
 		}
 	}
-	if (cost == 0 || ((p->seen & SEEN_COST) && cost != p->cost)) {
+	/* Only what was reserved can have cost nothing in the end. */
+	if ((cost == 0 && p->target != TARGET_SETTLE) ||
+	    ((p->seen & SEEN_COST) && cost != p->cost)) {
 		set_fault(p, DETAIL_COST);
 		return;
 	}
@@ -147,20 +173,89 @@ static void take_cost(struct http_parser *p)
 	p->seen |= SEEN_COST;
 }
 
-static void take_peek(struct http_parser *p)
+/* "1" or "0"; said in both ways it is a fault. */
+static void take_flag(struct http_parser *p, unsigned int yes, unsigned int no)
 {
 	size_t len = value_trimmed(p);
 
 	if (len == 0)
 		return; /* forwarded though absent */
 	if (len == 1 && p->value[0] == '1')
-		p->seen |= SEEN_PEEK;
+		p->seen = (uint16_t)(p->seen | yes);
 	else if (len == 1 && p->value[0] == '0')
-		p->seen |= SEEN_NO_PEEK;
+		p->seen = (uint16_t)(p->seen | no);
 	else
 		set_fault(p, DETAIL_FRAME);
-	if ((p->seen & SEEN_PEEK) && (p->seen & SEEN_NO_PEEK))
+	if ((p->seen & yes) && (p->seen & no))
 		set_fault(p, DETAIL_FRAME);
+}
+
+/* The first that needs it makes it ready: most requests of a program have
+ * none of these headers. */
+static struct check_extra *extra_of(struct http_parser *p)
+{
+	if (!(p->seen & SEEN_EXTRA)) {
+		memset(&p->extra, 0, sizeof(p->extra));
+		p->seen |= SEEN_EXTRA;
+	}
+	return &p->extra;
+}
+
+typedef enum detail extra_taker(struct check_extra *, const void *, size_t);
+
+static void take_extra(struct http_parser *p, extra_taker *take,
+		       enum detail if_cut)
+{
+	size_t len = value_trimmed(p);
+	enum detail detail = if_cut;
+
+	if (len == 0)
+		return; /* forwarded though absent */
+	if (!value_is_cut(p))
+		detail = take(extra_of(p), p->value, len);
+	if (detail != DETAIL_NONE)
+		set_fault(p, detail);
+}
+
+/* "1": as long as configured; "30s": so long. */
+static void take_reserve(struct http_parser *p)
+{
+	size_t len = value_trimmed(p);
+
+	if (len <= 1) {
+		take_flag(p, SEEN_RESERVE, SEEN_NO_RESERVE);
+		return;
+	}
+	p->seen |= SEEN_RESERVE;
+	take_extra(p, extra_hold_time, DETAIL_HOLD);
+	if (p->seen & SEEN_NO_RESERVE)
+		set_fault(p, DETAIL_FRAME);
+}
+
+/* The last address of the last list is what the proxy before us saw; all
+ * others are hearsay, and if the last list is empty there is none. */
+static void take_forwarded_for(struct http_parser *p)
+{
+	const uint8_t *at = p->value;
+	size_t len = value_trimmed(p);
+	enum detail detail;
+
+	if (len == 0 && !(p->seen & SEEN_EXTRA))
+		return;
+	if (len > 0 && *at == ',') {
+		do {
+			at++;
+			len--;
+		} while (len > 0 && http_is_blank(*at));
+		if (len == 0) {
+			set_fault(p, DETAIL_ADDRESS);
+			return;
+		}
+	}
+	detail = value_is_cut(p) ? DETAIL_ADDRESS
+				 : extra_address(extra_of(p), at, len);
+	if (detail != DETAIL_NONE)
+		set_fault(p, detail);
 }
 
 /* The path inside what was collected: origin-form ("/v1/check?x") or
@@ -205,7 +300,8 @@ enum http_target http_field_target(const struct http_parser *p)
 
 enum http_header http_field_name(const struct http_parser *p)
 {
-	for (size_t i = 0; i < COUNT(headers); i++)
+	for (size_t i = 0; i < COUNT(headers) && headers[i].len <= p->name_len;
+	     i++)
 		if (headers[i].len == p->name_len &&
 		    memcmp(headers[i].name, p->name, p->name_len) == 0)
 			return headers[i].header;
@@ -225,7 +321,28 @@ void http_field_read(struct http_parser *p)
 		take_cost(p);
 		break;
 	case HEADER_PEEK:
-		take_peek(p);
+		take_flag(p, SEEN_PEEK, SEEN_NO_PEEK);
+		break;
+	case HEADER_RESERVE:
+		take_reserve(p);
+		break;
+	case HEADER_EXPLAIN:
+		take_flag(p, SEEN_EXPLAIN, SEEN_NO_EXPLAIN);
+		break;
+	case HEADER_HOLD:
+		take_extra(p, extra_hold, DETAIL_HOLD);
+		break;
+	case HEADER_ROUTE:
+		take_extra(p, extra_route, DETAIL_ROUTE);
+		break;
+	case HEADER_SCOPE:
+		take_extra(p, extra_scope, DETAIL_ROUTE);
+		break;
+	case HEADER_REQUEST_ID:
+		take_extra(p, extra_once, DETAIL_ONCE);
+		break;
+	case HEADER_FORWARDED_FOR:
+		take_forwarded_for(p);
 		break;
 	case HEADER_OTHER:
 		break;
