@@ -1,48 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/check.h"
 #include "wire/http.h"
+
+#include "wire/http_body.h"
 #include "wire/http_fields.h"
-#include "wire/reason.h"
+#include "wire/http_writer.h"
 
 #include <assert.h>
 #include <string.h>
 
 /*
  * Responses are put together from constant pieces and numbers; the longest
- * that can arise is far below HTTP_REPLY_MAX (tests/wire/http_test.c builds
- * it), so the writer's bound is a check against a bug and not an event.
+ * that can arise is far below HTTP_REPLY_MAX
+ * (tests/wire/http_reply_test.c builds it).
  */
 
-struct writer {
-	uint8_t *at;
-	uint8_t *end;
-};
-
-static void put(struct writer *w, const void *bytes, size_t len)
-{
-	check((size_t)(w->end - w->at) >= len);
-	memcpy(w->at, bytes, len);
-	w->at += len;
-}
-
-#define PUT(w, literal) put(w, "" literal, sizeof(literal) - 1)
-
-static void put_text(struct writer *w, struct text text)
-{
-	put(w, text.s, text.len);
-}
-
-static void put_u64(struct writer *w, uint64_t n)
-{
-	char digits[20];
-	size_t at = sizeof(digits);
-
-	do {
-		digits[--at] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n);
-	put(w, digits + at, sizeof(digits) - at);
-}
+static_assert(HTTP_REPLY_MAX + EXPLAIN_LINES_MAX * 300 <= HTTP_EXPLAIN_MAX,
+	      "an explanation fits");
 
 static uint64_t seconds_up(uint64_t ms)
 {
@@ -56,34 +29,15 @@ static uint64_t at_least_1(uint64_t n)
 
 static void put_status_line(struct writer *w, unsigned int status)
 {
-	switch (status) {
-	case 200:
+	if (status == 200) { /* most often */
 		PUT(w, "HTTP/1.1 200 OK\r\n");
 		return;
-	case 400:
-		PUT(w, "HTTP/1.1 400 Bad Request\r\n");
-		return;
-	case 401:
-		PUT(w, "HTTP/1.1 401 Unauthorized\r\n");
-		return;
-	case 402:
-		PUT(w, "HTTP/1.1 402 Payment Required\r\n");
-		return;
-	case 403:
-		PUT(w, "HTTP/1.1 403 Forbidden\r\n");
-		return;
-	case 404:
-		PUT(w, "HTTP/1.1 404 Not Found\r\n");
-		return;
-	case 429:
-		PUT(w, "HTTP/1.1 429 Too Many Requests\r\n");
-		return;
-	case 503:
-		PUT(w, "HTTP/1.1 503 Service Unavailable\r\n");
-		return;
-	default:
-		check(status == 0); /* a status without a status line */
 	}
+	PUT(w, "HTTP/1.1 ");
+	put_u64(w, status);
+	PUT(w, " ");
+	put_text(w, http_phrase(status));
+	PUT(w, "\r\n");
 }
 
 /* HTTP/1.1 stays open unless told otherwise, HTTP/1.0 the other way round. */
@@ -93,18 +47,6 @@ static void put_connection(struct writer *w, const struct http_parser *p)
 		PUT(w, "Connection: close\r\n");
 	else if (p->is_http_10)
 		PUT(w, "Connection: keep-alive\r\n");
-}
-
-static void put_json(struct writer *w, struct text message)
-{
-	PUT(w, "{\"success\":false,\"error\":\"");
-	put_text(w, message);
-	PUT(w, "\"}");
-}
-
-static size_t json_len(struct text message)
-{
-	return sizeof("{\"success\":false,\"error\":\"\"}") - 1 + message.len;
 }
 
 /* ---- verdicts ---- */
@@ -128,11 +70,6 @@ static void put_identity(struct writer *w, const struct verdict *v)
 	put_id(w, v->key);
 }
 
-static void put_limit_name(struct writer *w, const struct verdict *v)
-{
-	put(w, v->limit_name, strnlen(v->limit_name, LIMIT_NAME_LEN));
-}
-
 /*
  * RateLimit and RateLimit-Policy follow draft-ietf-httpapi-ratelimit-headers
  * -10 and -11. t is the time until additional quota, and never later than
@@ -141,12 +78,13 @@ static void put_limit_name(struct writer *w, const struct verdict *v)
 static void put_limits(struct writer *w, const struct http_options *opt,
 		       const struct verdict *v, uint64_t wall_ms)
 {
-	const bool limited = v->reason == REASON_RATE_LIMITED;
-	const bool never = v->reason == REASON_COST_ABOVE_LIMIT;
-	uint64_t retry_s = seconds_up(v->retry_ms);
+	uint64_t t = seconds_up(v->retry_ms);
 
-	if (limited)
-		retry_s = at_least_1(retry_s);
+	if (v->reason == REASON_RATE_LIMITED)
+		t = at_least_1(t);
+	else if (v->reason == REASON_COST_ABOVE_LIMIT ||
+		 reason_info(v->reason)->status == 402)
+		t = 0; /* never, or of something else than this limit */
 	PUT(w, "X-RateLimit-Limit: ");
 	put_u64(w, v->limit);
 	PUT(w, "\r\nX-RateLimit-Remaining: ");
@@ -155,25 +93,67 @@ static void put_limits(struct writer *w, const struct http_options *opt,
 	put_u64(w, opt->reset_is_delta ? seconds_up(v->reset_ms)
 				       : seconds_up(wall_ms + v->reset_ms));
 	PUT(w, "\r\nRateLimit-Policy: \"");
-	put_limit_name(w, v);
+	put_name(w, v->limit_name);
 	PUT(w, "\";q=");
 	put_u64(w, v->limit);
-	PUT(w, ";w=");
-	put_u64(w, at_least_1(seconds_up(v->window_ms)));
+	if (v->window_ms != 0) {
+		PUT(w, ";w=");
+		put_u64(w, seconds_up(v->window_ms));
+	} else {
+		PUT(w, ";qu=\"concurrent-requests\"");
+	}
 	PUT(w, "\r\nRateLimit: \"");
-	put_limit_name(w, v);
+	put_name(w, v->limit_name);
 	PUT(w, "\";r=");
 	put_u64(w, v->remaining);
-	if (retry_s != 0 && !never) {
+	if (t != 0) {
 		PUT(w, ";t=");
-		put_u64(w, retry_s);
+		put_u64(w, t);
 	}
 	PUT(w, "\r\n");
-	if (limited) {
-		PUT(w, "Retry-After: ");
-		put_u64(w, retry_s);
+}
+
+static void put_hold_id(struct writer *w, uint64_t hold)
+{
+	char digits[16];
+
+	for (size_t i = sizeof(digits); i > 0; hold >>= 4)
+		digits[--i] = "0123456789abcdef"[hold & 15];
+	put(w, digits, sizeof(digits));
+}
+
+/* A number that may be told: CREDITS_NONE is none. */
+#define PUT_LEFT(w, name, n)                                                   \
+	do {                                                                   \
+		if ((n) != CREDITS_NONE) {                                     \
+			PUT(w, name ": ");                                     \
+			put_u64(w, n);                                         \
+			PUT(w, "\r\n");                                        \
+		}                                                              \
+	} while (0)
+
+/* What was paid and what is left of it. */
+static void put_charges(struct writer *w, const struct verdict *v)
+{
+	if (v->reason == REASON_ALLOW) {
+		PUT(w, "X-Stile-Charged: ");
+		put_u64(w, v->charged);
 		PUT(w, "\r\n");
+		if (v->flags & VERDICT_REPEATED)
+			PUT(w, "X-Stile-Repeated: 1\r\n");
+		if (v->hold != 0) {
+			PUT(w, "X-Stile-Hold: ");
+			put_hold_id(w, v->hold);
+			PUT(w, "\r\nX-Stile-Hold-Expires: ");
+			/* who goes by it comes too early, not too late */
+			put_u64(w, v->hold_ms / 1000);
+			PUT(w, "\r\n");
+		}
+	} else if (id_is_none(v->org)) {
+		return;
 	}
+	PUT_LEFT(w, "X-Stile-Credits-Remaining", v->credits);
+	PUT_LEFT(w, "X-Stile-Budget-Remaining", v->budget);
 }
 
 /* RFC 6750: no error code when no credential came at all. */
@@ -204,50 +184,88 @@ static unsigned int nginx_status(unsigned int status)
 	return status == 200 || status == 401 ? status : 403;
 }
 
+static void put_denial(struct writer *w, const struct http_options *opt,
+		       const struct verdict *v)
+{
+	if (http_may_retry(v)) {
+		PUT(w, "Retry-After: ");
+		put_u64(w, at_least_1(seconds_up(v->retry_ms)));
+		PUT(w, "\r\n");
+	}
+	if (http_names_limit(v)) {
+		PUT(w, "X-Stile-Limit: ");
+		put_name(w, v->limit_name);
+		PUT(w, "\r\n");
+	}
+	PUT(w, "X-Stile-Reason: ");
+	put_text(w, reason_info(v->reason)->word);
+	PUT(w, "\r\n");
+	put_challenge(w, opt, v->reason, http_message(v));
+	PUT(w, "Cache-Control: no-store\r\n");
+}
+
+/* What nginx is to answer: auth_request takes no body, and few statuses. */
+static void put_for_nginx(struct writer *w, const struct http_options *opt,
+			  const struct verdict *v)
+{
+	PUT(w, "X-Stile-Status: ");
+	put_u64(w, reason_info(v->reason)->status);
+	PUT(w, "\r\n");
+	if (v->reason == REASON_ALLOW)
+		return;
+	PUT(w, "X-Stile-Body-Type: ");
+	put_text(w, http_body_type(opt->errors));
+	PUT(w, "\r\nX-Stile-Body: ");
+	http_put_body(w, opt->errors, v, NULL);
+	PUT(w, "\r\n");
+}
+
+static void put_body(struct writer *w, const struct http_parser *p,
+		     const struct http_options *opt, const struct verdict *v,
+		     const struct explain *explain)
+{
+	uint8_t bytes[HTTP_EXPLAIN_MAX];
+	struct writer body = {bytes, bytes + sizeof(bytes)};
+	size_t len;
+
+	http_put_body(&body, opt->errors, v, explain);
+	len = (size_t)(body.at - bytes);
+	PUT(w, "Content-Type: ");
+	put_text(w, v->reason == REASON_ALLOW ? http_body_type(HTTP_ERRORS_FLAT)
+					      : http_body_type(opt->errors));
+	PUT(w, "\r\nContent-Length: ");
+	put_u64(w, len);
+	PUT(w, "\r\n\r\n");
+	if (!p->is_head)
+		put(w, bytes, len);
+}
+
 size_t http_encode(const struct http_parser *p, const struct http_options *opt,
 		   const struct check *check, const struct verdict *verdict,
 		   uint64_t wall_ms, uint8_t out[static HTTP_REPLY_MAX])
 {
 	const struct verdict *v = verdict;
-	const struct reason_info *info = reason_info(v->reason);
+	const unsigned int status = reason_info(v->reason)->status;
 	const bool nginx = check->dialect == TARGET_CHECK_NGINX;
 	const bool deny = v->reason != REASON_ALLOW;
-	const struct text message = v->reason == REASON_BAD_REQUEST
-					    ? reason_detail_message(v->detail)
-					    : info->message;
-	struct writer w = {out, out + HTTP_REPLY_MAX};
+	const struct explain *explain =
+		check->flags & CHECK_EXPLAIN ? v->explain : NULL;
+	struct writer w = {out, out + http_reply_max(check)};
 
-	put_status_line(&w, nginx ? nginx_status(info->status) : info->status);
+	put_status_line(&w, nginx ? nginx_status(status) : status);
 	put_identity(&w, v);
-	if (!id_is_none(v->org))
+	if (!id_is_none(v->org) && v->limit_name[0] != '\0')
 		put_limits(&w, opt, v, wall_ms);
-	if (nginx) {
-		PUT(&w, "X-Stile-Status: ");
-		put_u64(&w, info->status);
-		PUT(&w, "\r\n");
-	}
-	if (deny) {
-		PUT(&w, "X-Stile-Reason: ");
-		put_text(&w, info->word);
-		PUT(&w, "\r\n");
-		put_challenge(&w, opt, v->reason, message);
-		if (nginx) {
-			PUT(&w, "X-Stile-Body: ");
-			put_json(&w, message);
-			PUT(&w, "\r\n");
-		}
-		PUT(&w, "Cache-Control: no-store\r\n");
-	}
+	put_charges(&w, v);
+	if (deny)
+		put_denial(&w, opt, v);
+	if (nginx)
+		put_for_nginx(&w, opt, v);
 	put_connection(&w, p);
-	if (!deny || nginx) {
+	if (nginx || (!deny && !explain))
 		PUT(&w, "Content-Length: 0\r\n\r\n");
-		return (size_t)(w.at - out);
-	}
-	PUT(&w, "Content-Type: application/json\r\nContent-Length: ");
-	put_u64(&w, json_len(message));
-	PUT(&w, "\r\n\r\n");
-	if (!p->is_head)
-		put_json(&w, message);
+	else
+		put_body(&w, p, opt, v, explain);
 	return (size_t)(w.at - out);
 }
 

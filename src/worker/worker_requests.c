@@ -137,7 +137,7 @@ static void reply_http(struct worker *w, const struct check *c,
 		       const struct verdict *v)
 {
 	struct http_parser *p = &w->parsers[c->conn_idx];
-	uint8_t *out = conn_room(&w->conns, c->conn_idx, HTTP_REPLY_MAX);
+	uint8_t *out = conn_room(&w->conns, c->conn_idx, http_reply_max(c));
 
 	if (out == NULL)
 		return;

@@ -1,68 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include "wire/http.h"
+#include "http_answer.h"
 
-#include "wire/reason.h"
-
-#include <criterion/criterion.h>
-#include <stdio.h>
-#include <string.h>
-
-#define WALL_MS UINT64_C(1700000000000)
-
-static const struct http_options epoch = {.realm = "stile"};
 static const struct http_options delta = {.reset_is_delta = true,
 					  .realm = "stile"};
-
-/* Sends `request` through a parser and answers it with `v`. */
-static const char *reply_to(const char *request, const struct http_options *opt,
-			    const struct verdict *v, uint64_t wall_ms)
-{
-	static char out[HTTP_REPLY_MAX + 1];
-	struct http_parser p;
-	struct check c;
-	enum http_event event;
-	size_t len;
-
-	http_init(&p);
-	http_feed(&p, (const uint8_t *)request, strlen(request), &event, &c);
-	cr_assert(event == HTTP_CHECK || event == HTTP_BROKEN);
-	memset(out, 0, sizeof(out));
-	len = http_encode(&p, opt, &c, v, wall_ms, (uint8_t *)out);
-	cr_assert_leq(len, HTTP_REPLY_MAX);
-	cr_assert_eq(strlen(out), len);
-	http_reply_done(&p);
-	return out;
-}
-
-#define CHECK "GET /v1/check HTTP/1.1\r\nX-API-Key: a\r\n\r\n"
-#define NGINX "GET /v1/check/nginx HTTP/1.1\r\nX-API-Key: a\r\n\r\n"
-#define NOBODY "X-Stile-Org: \r\nX-Stile-Project: \r\nX-Stile-Key-Id: \r\n"
-#define SOMEBODY                                                               \
-	"X-Stile-Org: orgORG12\r\n"                                            \
-	"X-Stile-Project: prjPRJ34\r\n"                                        \
-	"X-Stile-Key-Id: keyKEY56\r\n"
-
-static struct verdict known(enum reason reason)
-{
-	return (struct verdict){
-		.reason = (uint8_t)reason,
-		.limit = 100,
-		.remaining = reason == REASON_ALLOW ? 95 : 0,
-		.window_ms = 60000,
-		.reset_ms = 59001,
-		.retry_ms = 11001,
-		.org = {"orgORG12"},
-		.project = {"prjPRJ34"},
-		.key = {"keyKEY56"},
-		.limit_name = "org",
-	};
-}
-
-static struct verdict unknown(enum reason reason, enum detail detail)
-{
-	return (struct verdict){.reason = (uint8_t)reason,
-				.detail = (uint8_t)detail};
-}
 
 static void expect(const char *request, struct verdict v, const char *want)
 {
@@ -77,6 +17,7 @@ Test(http_reply, allow_has_identity_and_limits_and_no_body)
 	       "X-RateLimit-Reset: 1700000060\r\n"
 	       "RateLimit-Policy: \"org\";q=100;w=60\r\n"
 	       "RateLimit: \"org\";r=95;t=12\r\n"
+	       "X-Stile-Charged: 5\r\n"
 	       "Content-Length: 0\r\n\r\n");
 	expect(NGINX, known(REASON_ALLOW),
 	       "HTTP/1.1 200 OK\r\n" SOMEBODY "X-RateLimit-Limit: 100\r\n"
@@ -84,6 +25,7 @@ Test(http_reply, allow_has_identity_and_limits_and_no_body)
 	       "X-RateLimit-Reset: 1700000060\r\n"
 	       "RateLimit-Policy: \"org\";q=100;w=60\r\n"
 	       "RateLimit: \"org\";r=95;t=12\r\n"
+	       "X-Stile-Charged: 5\r\n"
 	       "X-Stile-Status: 200\r\n"
 	       "Content-Length: 0\r\n\r\n");
 }
@@ -98,6 +40,7 @@ Test(http_reply, rate_limited)
 	       "RateLimit-Policy: \"org\";q=100;w=60\r\n"
 	       "RateLimit: \"org\";r=0;t=12\r\n"
 	       "Retry-After: 12\r\n"
+	       "X-Stile-Limit: org\r\n"
 	       "X-Stile-Reason: rate_limited\r\n"
 	       "Cache-Control: no-store\r\n"
 	       "Content-Type: application/json\r\n"
@@ -111,11 +54,13 @@ Test(http_reply, rate_limited)
 	       "RateLimit-Policy: \"org\";q=100;w=60\r\n"
 	       "RateLimit: \"org\";r=0;t=12\r\n"
 	       "Retry-After: 12\r\n"
-	       "X-Stile-Status: 429\r\n"
+	       "X-Stile-Limit: org\r\n"
 	       "X-Stile-Reason: rate_limited\r\n"
+	       "Cache-Control: no-store\r\n"
+	       "X-Stile-Status: 429\r\n"
+	       "X-Stile-Body-Type: application/json\r\n"
 	       "X-Stile-Body: "
 	       "{\"success\":false,\"error\":\"Rate limit exceeded\"}\r\n"
-	       "Cache-Control: no-store\r\n"
 	       "Content-Length: 0\r\n\r\n");
 }
 
@@ -128,6 +73,7 @@ Test(http_reply, cost_above_the_limit_is_never_retried)
 	       "X-RateLimit-Reset: 1700000060\r\n"
 	       "RateLimit-Policy: \"org\";q=100;w=60\r\n"
 	       "RateLimit: \"org\";r=0\r\n"
+	       "X-Stile-Limit: org\r\n"
 	       "X-Stile-Reason: cost_above_limit\r\n"
 	       "Cache-Control: no-store\r\n"
 	       "Content-Type: application/json\r\n"
@@ -177,14 +123,16 @@ Test(http_reply, invalid_key)
 	       "Content-Length: 43\r\n\r\n"
 	       "{\"success\":false,\"error\":\"Invalid API key\"}");
 	expect(NGINX, unknown(REASON_INVALID_KEY, DETAIL_NONE),
-	       "HTTP/1.1 401 Unauthorized\r\n" NOBODY "X-Stile-Status: 401\r\n"
+	       "HTTP/1.1 401 Unauthorized\r\n" NOBODY
 	       "X-Stile-Reason: invalid_key\r\n"
 	       "WWW-Authenticate: Bearer realm=\"stile\", "
 	       "error=\"invalid_token\", "
 	       "error_description=\"Invalid API key\"\r\n"
+	       "Cache-Control: no-store\r\n"
+	       "X-Stile-Status: 401\r\n"
+	       "X-Stile-Body-Type: application/json\r\n"
 	       "X-Stile-Body: "
 	       "{\"success\":false,\"error\":\"Invalid API key\"}\r\n"
-	       "Cache-Control: no-store\r\n"
 	       "Content-Length: 0\r\n\r\n");
 }
 
@@ -348,9 +296,10 @@ Test(http_reply, a_limit_name_may_fill_its_field)
 {
 	struct verdict v = known(REASON_ALLOW);
 
-	memcpy(v.limit_name, "eightchr", 8);
-	cr_assert_not_null(strstr(reply_to(CHECK, &epoch, &v, WALL_MS),
-				  "RateLimit: \"eightchr\";r="));
+	memcpy(v.limit_name, "abcdefghijklmnopqrstuvwx", LIMIT_NAME_LEN);
+	cr_assert_not_null(
+		strstr(reply_to(CHECK, &epoch, &v, WALL_MS),
+		       "RateLimit: \"abcdefghijklmnopqrstuvwx\";r="));
 }
 
 /* The longest reply: every field at its widest, in the longer dialect. */
@@ -380,7 +329,14 @@ Test(http_reply, the_longest_fits)
 				v.window_ms = UINT32_MAX;
 				v.reset_ms = UINT32_MAX;
 				v.retry_ms = UINT32_MAX;
-				memcpy(v.limit_name, "eightchr", 8);
+				memset(v.limit_name, 'n', LIMIT_NAME_LEN);
+				v.charged = UINT32_MAX;
+				v.flags = UINT8_MAX;
+				v.hold = UINT64_MAX;
+				v.hold_ms = UINT64_MAX;
+				v.credits = UINT64_MAX - 1;
+				v.budget = UINT64_MAX - 1;
+				opt.errors = reason % 3;
 				len = strlen(reply_to(requests[i], &opt, &v,
 						      UINT64_MAX / 2));
 				if (len > longest)
