@@ -22,6 +22,7 @@
 #include "state/snapshotter.h"
 #include "worker/worker.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -38,6 +39,10 @@
  * what the control thread has open (sockets, database, arena, snapshot). */
 #define FILES_PER_WORKER 4
 #define FILES_OTHER 64
+
+static_assert((int)ERRORS_NESTED == (int)HTTP_ERRORS_NESTED &&
+		      (int)ERRORS_PROBLEM == (int)HTTP_ERRORS_PROBLEM,
+	      "the option means what the codec does");
 
 struct daemon {
 	struct config config;
@@ -285,6 +290,7 @@ static int start_workers(struct daemon *d)
 		.send_buffers = c->send_buffers,
 		.output_bytes_max = c->output_bytes_max,
 		.http = {.reset_is_delta = c->reset_form == RESET_DELTA,
+			 .errors = (enum http_errors)c->error_form,
 			 .realm = c->realm},
 	};
 	keytext_prefix_init(&o->prefix, c->key_prefix);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 static const char *const reset_forms[] = {"epoch", "delta", NULL};
+static const char *const error_forms[] = {"flat", "nested", "problem", NULL};
 static const char *const restore_modes[] = {"snapshot", "strict", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error",
 					 NULL};
@@ -59,6 +60,11 @@ const struct option config_options[] = {
 	 reset_forms,
 	 "X-RateLimit-Reset as a Unix time (epoch) or as seconds from now "
 	 "(delta)."},
+	{"http.errors", OPTION_CHOICE, "", "flat", 0, 0, AT(error_form),
+	 error_forms,
+	 "The JSON of a denial: {\"success\":false,\"error\":...} (flat), "
+	 "{\"error\":{\"code\":...}} (nested), or application/problem+json of "
+	 "RFC 9457 (problem)."},
 	{"admin.path", OPTION_SOCKET, "", "admin.sock", 1, SOCKET_PATH_MAX,
 	 AT(admin.path), NULL,
 	 "Socket of the admin API (docs/openapi.yaml); only root and the user "

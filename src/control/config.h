@@ -27,6 +27,7 @@ struct listener_config {
 
 enum restore_mode { RESTORE_SNAPSHOT, RESTORE_STRICT };
 enum reset_form { RESET_EPOCH, RESET_DELTA };
+enum error_form { ERRORS_FLAT, ERRORS_NESTED, ERRORS_PROBLEM };
 
 struct config {
 	char dir[PATH_MAX];            /* --dir; "." default of --config runs */
@@ -48,6 +49,7 @@ struct config {
 	char key_prefix[12];        /* il: [a-z0-9]{1,8} */
 	char realm[64];             /* stile */
 	enum reset_form reset_form; /* http.reset: epoch|delta */
+	enum error_form error_form; /* http.errors: flat|nested|problem */
 	uint32_t snapshot_interval_s; /* 10; 0 = on demand and at exit only */
 	enum restore_mode restore;
 	uint32_t drain_timeout_s; /* 10 */
