@@ -2,6 +2,7 @@
 #include "wire/native.h"
 
 #include "base/line.h"
+#include "wire/extra.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -15,7 +16,19 @@ enum {
 	REQ_KEY_LEN = 3,
 	REQ_COST = 4,
 	REQ_ID = 8,
+	REQ_HOLD = 16,     /* settle */
+	REQ_HOLD_END = 24, /* and nothing from here on */
+	REQ_ROOM = 16,     /* up to the key; of a long frame: nothing */
 	REQ_KEY = 64,
+	REQ_ONCE = 128, /* from here on: long frames */
+	REQ_ADDRESS = 144,
+	REQ_HOLD_MS = 160,
+	REQ_ROUTE_LEN = 164,
+	REQ_SCOPE_LEN = 165,
+	REQ_LENS_END = 166,
+	REQ_ROUTE = 192,
+	REQ_SCOPE = 256,
+	REQ_SCOPE_END = 320,
 };
 
 enum {
@@ -33,6 +46,13 @@ enum {
 	REP_PROJECT = 40,
 	REP_KEY = 48,
 	REP_LIMIT_NAME = 56,
+	REP_WHOLE_NAME = 64, /* from here on: long replies */
+	REP_HOLD = 88,
+	REP_HOLD_MS = 96,
+	REP_CHARGED = 100,
+	REP_CREDITS = 104,
+	REP_BUDGET = 112,
+	REP_FLAGS = 120,
 };
 static_assert(REQ_KEY + NATIVE_KEY_MAX == NATIVE_REQUEST_BYTES, "key is last");
 /* Of a longer name a reply has the beginning. */
@@ -40,6 +60,15 @@ static_assert(REQ_KEY + NATIVE_KEY_MAX == NATIVE_REQUEST_BYTES, "key is last");
 static_assert(REP_LIMIT_NAME + REPLY_NAME_LEN == NATIVE_REPLY_BYTES,
 	      "limit name is last");
 static_assert(NATIVE_KEY_MAX <= CHECK_KEY_MAX, "fits a check");
+
+#define REPLY_FLAGS VERDICT_REPEATED
+
+/* Of route and scope; the last byte of each is always 0. */
+#define LABEL_BYTES 64
+static_assert(REQ_SCOPE - REQ_ROUTE == LABEL_BYTES &&
+		      REQ_SCOPE_END - REQ_SCOPE == LABEL_BYTES &&
+		      LABEL_BYTES > LABEL_MAX,
+	      "fields of labels");
 
 #define REPLY_BIT 0x80
 #define HASH_BYTES sizeof(((struct check *)0)->hash)
@@ -98,14 +127,87 @@ static bool refuse(struct check *c, enum reason reason, enum detail detail,
 	return go_on;
 }
 
-bool native_decode(const uint8_t frame[static NATIVE_REQUEST_BYTES],
+static bool is_zero(const uint8_t *at, size_t len)
+{
+	uint8_t any = 0;
+
+	while (len > 0)
+		any |= at[--len];
+	return any == 0;
+}
+
+static bool is_hash(uint8_t type)
+{
+	return type == NATIVE_CHECK_HASH || type == NATIVE_LONG_HASH;
+}
+
+/* A label that fills `len` bytes of its field, and nothing after it. */
+static enum detail read_label(const uint8_t *field, uint8_t len,
+			      enum detail (*take)(struct check_extra *,
+						  const void *, size_t),
+			      struct check_extra *e)
+{
+	if (len > LABEL_MAX)
+		return DETAIL_ROUTE;
+	if (!is_zero(field + len, (size_t)(LABEL_BYTES - len)))
+		return DETAIL_FRAME;
+	return take(e, field, len);
+}
+
+static enum detail read_extra(const uint8_t *frame, struct check_extra *e)
+{
+	enum detail detail;
+
+	memset(e, 0, sizeof(*e));
+	if (!is_zero(frame + REQ_ROOM, REQ_KEY - REQ_ROOM) ||
+	    !is_zero(frame + REQ_LENS_END, REQ_ROUTE - REQ_LENS_END) ||
+	    !is_zero(frame + REQ_SCOPE_END,
+		     NATIVE_LONG_REQUEST_BYTES - REQ_SCOPE_END))
+		return DETAIL_FRAME;
+	detail = read_label(frame + REQ_ROUTE, frame[REQ_ROUTE_LEN],
+			    extra_route, e);
+	if (detail == DETAIL_NONE)
+		detail = read_label(frame + REQ_SCOPE, frame[REQ_SCOPE_LEN],
+				    extra_scope, e);
+	if (detail != DETAIL_NONE)
+		return detail;
+	e->hold_ms = load32(frame + REQ_HOLD_MS);
+	if (e->hold_ms > CHECK_HOLD_MS_MAX)
+		return DETAIL_HOLD;
+	e->once[0] = load64(frame + REQ_ONCE);
+	e->once[1] = load64(frame + REQ_ONCE + 8);
+	e->has_address = !is_zero(frame + REQ_ADDRESS, sizeof(e->address));
+	memcpy(e->address, frame + REQ_ADDRESS, sizeof(e->address));
+	return DETAIL_NONE;
+}
+
+static bool read_settle(const uint8_t *frame, struct check_extra *e,
+			struct check *c)
+{
+	memset(e, 0, sizeof(*e));
+	e->hold = load64(frame + REQ_HOLD);
+	c->extra = e;
+	c->credential = CREDENTIAL_HOLD;
+	if (c->flags != 0 || c->key_len != 0 ||
+	    !is_zero(frame + REQ_HOLD_END, NATIVE_REQUEST_BYTES - REQ_HOLD_END))
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
+	if (c->cost > CHECK_COST_MAX && c->cost != SETTLE_AS_RESERVED)
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_COST, true);
+	if (e->hold == 0)
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_HOLD, true);
+	return true;
+}
+
+bool native_decode(const uint8_t *frame, struct check_extra *ret_extra,
 		   struct check *ret_check)
 {
 	struct check *c = ret_check;
 	uint8_t type = frame[REQ_TYPE];
 	uint8_t flags = frame[REQ_FLAGS];
 	uint8_t key_len = frame[REQ_KEY_LEN];
+	uint8_t known = CHECK_PEEK;
 	uint32_t used;
+	bool is_long;
 
 	c->request_id = load64(frame + REQ_ID);
 	c->key = frame + REQ_KEY;
@@ -119,41 +221,75 @@ bool native_decode(const uint8_t frame[static NATIVE_REQUEST_BYTES],
 
 	if (unlikely(frame[REQ_VERSION] != NATIVE_VERSION))
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_VERSION, false);
+	if (unlikely(type == NATIVE_SETTLE))
+		return read_settle(frame, ret_extra, c);
 
-	if (type == NATIVE_CHECK_HASH) {
+	if (is_hash(type)) {
 		c->credential = CREDENTIAL_HASH;
 		memcpy(c->hash, frame + REQ_KEY, HASH_BYTES);
 		used = HASH_BYTES;
 		/* A key length has no meaning here; make it a fault below. */
 		key_len = key_len ? NATIVE_KEY_MAX + 1 : 0;
-	} else if (likely(type == NATIVE_CHECK_KEY)) {
+	} else if (likely(type == NATIVE_CHECK_KEY ||
+			  type == NATIVE_LONG_KEY)) {
 		c->credential = CREDENTIAL_KEY;
 		used = key_len;
 	} else {
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, false);
 	}
 
-	if (unlikely((flags & ~CHECK_PEEK) || key_len > NATIVE_KEY_MAX ||
+	is_long = type >= NATIVE_LONG_KEY;
+	if (is_long)
+		known |= CHECK_RESERVE;
+	if (unlikely((flags & ~known) || key_len > NATIVE_KEY_MAX ||
 		     !padding_is_zero(frame + REQ_KEY, used)))
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
+	if (is_long) {
+		enum detail detail = read_extra(frame, ret_extra);
+
+		if (detail != DETAIL_NONE)
+			return refuse(c, REASON_BAD_REQUEST, detail, true);
+		c->extra = ret_extra;
+	}
 	/* Zero wraps around to the far side of the bound. */
-	if (unlikely(c->cost - 1 >= CHECK_COST_MAX))
+	if (unlikely(c->cost - 1 >= CHECK_COST_MAX && !(is_long && !c->cost)))
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_COST, true);
 	if (unlikely(used == 0))
 		return refuse(c, REASON_NO_CREDENTIAL, DETAIL_NONE, true);
 	return true;
 }
 
+/* What does not fit a short reply: it is told to who asked at length. */
+static void encode_rest(const struct verdict *v, uint8_t *out)
+{
+	memcpy(out + REP_WHOLE_NAME, v->limit_name, LIMIT_NAME_LEN);
+	store64(out + REP_HOLD, v->hold);
+	store32(out + REP_HOLD_MS,
+		v->hold_ms < UINT32_MAX ? (uint32_t)v->hold_ms : UINT32_MAX);
+	store32(out + REP_CHARGED, v->charged);
+	store64(out + REP_CREDITS, v->credits);
+	store64(out + REP_BUDGET, v->budget);
+	out[REP_FLAGS] = v->flags & REPLY_FLAGS;
+}
+
 void native_encode(const struct check *check, const struct verdict *verdict,
-		   uint8_t out[static NATIVE_REPLY_BYTES])
+		   uint8_t *out)
 {
 	const struct verdict *v = verdict;
+	const bool is_long =
+		native_reply_bytes(check->dialect) == NATIVE_LONG_REPLY_BYTES;
 
 	out[REP_TYPE] = check->dialect | REPLY_BIT;
 	out[REP_REASON] = v->reason;
 	out[REP_DETAIL] = v->detail;
 	out[REP_VERSION] = NATIVE_VERSION;
 	store64(out + REP_ID, check->request_id);
+	if (unlikely(is_long)) {
+		memset(out + NATIVE_REPLY_BYTES, 0,
+		       NATIVE_LONG_REPLY_BYTES - NATIVE_REPLY_BYTES);
+		if (!id_is_none(v->org) || v->reason == REASON_ALLOW)
+			encode_rest(v, out);
+	}
 	if (unlikely(id_is_none(v->org))) {
 		/* Nobody was recognised: there is nothing to tell, and a
 		 * verdict that was not cleared must not tell it. */

@@ -5,8 +5,9 @@
 /*
  * wire/native - the native binary protocol, version 1 (docs/protocol.md).
  *
- * Does       one 128-byte request <-> struct check, struct verdict -> one
- *            64-byte reply. Little-endian, fixed offsets.
+ * Does       a request <-> struct check, struct verdict -> its reply.
+ *            Little-endian, fixed offsets; the type in the first byte of a
+ *            request says how long it and its reply are.
  * Pure       no clock, no allocation, no state between frames.
  *
  * Request, 128 bytes                      Reply, 64 bytes
@@ -16,17 +17,37 @@
  *   3 u8  key length (CHECK_KEY), else 0    3 u8  version = 1
  *   4 u32 cost, 1..1000000                  4 u32 limit
  *   8 u64 request id, echoed                8 u64 request id
- *  16 16  client address (IPv6, or         16 u32 remaining
- *         ::ffff:a.b.c.d); zero = none     20 u32 window, ms
- *  32 u64 idempotency id; 0 = none         24 u32 reset, ms
- *  40 24  route, ASCII, zero padded        28 u32 retry, ms
- *  64 64  CHECK_KEY: the key, zero padded  32 8   organization id
- *         CHECK_HASH: SHA-256, 32 bytes,   40 8   project id, zero = none
- *         then 32 zero bytes               48 8   key id
+ *  16 48  any value                        16 u32 remaining
+ *  64 64  CHECK_KEY: the key, zero padded  20 u32 window, ms
+ *         CHECK_HASH: SHA-256, 32 bytes,   24 u32 reset, ms
+ *         then 32 zero bytes               28 u32 retry, ms
+ *                                          32 8   organization id
+ *                                          40 8   project id, zero = none
+ *                                          48 8   key id
  *                                          56 8   limit name, zero padded
  *
- * Bytes 16..63 are room for rules to come: version 1 takes any value there
- * and decides nothing by it.
+ * 3=LONG_KEY 4=LONG_HASH, 384 bytes       Reply of types 3, 4, 5, 128 bytes
+ *   0 128 as types 1 and 2, but               0 64  as above
+ *         flags: bit 1: reserve              64 24  limit name, whole
+ *         cost: 0 = what the route costs     88 u64 hold, 0 = none
+ *         16..63 zero                        96 u32 hold expires in, ms
+ * 128 16  once id, zero = none              100 u32 charged
+ * 144 16  client address (IPv6, or          104 u64 credits left,
+ *         ::ffff:a.b.c.d), zero = none              2^64-1: not counted
+ * 160 u32 time to hold, ms, 0 = as          112 u64 budget left, likewise
+ *         configured                        120 u8  bit 0: repeated
+ * 164 u8  route length                      121 7   zero
+ * 165 u8  scope length
+ * 166 26  zero
+ * 192 64  route, zero padded
+ * 256 64  scope, zero padded
+ * 320 64  zero
+ *
+ * 5=SETTLE, 128 bytes
+ *   0..15 as above; flags and key length zero; cost 0..1000000,
+ *         2^32-1 = as reserved
+ *  16 u64 hold
+ *  24 104 zero
  */
 #include "wire/check.h"
 
@@ -36,21 +57,51 @@
 #define NATIVE_VERSION 1
 #define NATIVE_REQUEST_BYTES 128
 #define NATIVE_REPLY_BYTES 64
+#define NATIVE_LONG_REQUEST_BYTES 384
+#define NATIVE_LONG_REPLY_BYTES 128
 #define NATIVE_KEY_MAX 64
 
 #define NATIVE_CHECK_KEY 1
 #define NATIVE_CHECK_HASH 2
+#define NATIVE_LONG_KEY 3
+#define NATIVE_LONG_HASH 4
+#define NATIVE_SETTLE 5
+
+/* How long a frame of this type is; an unknown one is as long as type 1. */
+static inline uint32_t native_request_bytes(uint8_t type)
+{
+	return type == NATIVE_LONG_KEY || type == NATIVE_LONG_HASH
+		       ? NATIVE_LONG_REQUEST_BYTES
+		       : NATIVE_REQUEST_BYTES;
+}
+
+/* Of the reply to a request of this type. */
+static inline uint32_t native_reply_bytes(uint8_t type)
+{
+	return type >= NATIVE_LONG_KEY && type <= NATIVE_SETTLE
+		       ? NATIVE_LONG_REPLY_BYTES
+		       : NATIVE_REPLY_BYTES;
+}
+
+/* May a frame of this type hold a key? */
+static inline bool native_is_secret(uint8_t type)
+{
+	return type != NATIVE_CHECK_HASH && type != NATIVE_LONG_HASH &&
+	       type != NATIVE_SETTLE;
+}
 
 /*
- * Reads one whole frame. Always fills *ret_check, so that there is always
- * something to answer. Returns false when the stream cannot be trusted any
- * more (unknown type or version): answer, then close.
+ * Reads one whole frame, of native_request_bytes(frame[0]). Always fills
+ * *ret_check, so that there is always something to answer; *ret_extra only
+ * when the check refers to it. Returns false when the stream cannot be
+ * trusted any more (unknown type or version): answer, then close.
  * For CREDENTIAL_KEY, ret_check->key points into `frame`.
  */
-bool native_decode(const uint8_t frame[static NATIVE_REQUEST_BYTES],
+bool native_decode(const uint8_t *frame, struct check_extra *ret_extra,
 		   struct check *ret_check);
 
+/* Writes native_reply_bytes(check->dialect). */
 void native_encode(const struct check *check, const struct verdict *verdict,
-		   uint8_t out[static NATIVE_REPLY_BYTES]);
+		   uint8_t *out);
 
 #endif

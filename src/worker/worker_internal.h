@@ -35,7 +35,7 @@ struct session {
 	uint64_t blocked_in; /* batch that uses the carry or the parser */
 	uint64_t waits_in;   /* batch in which later inputs must wait */
 	uint32_t carry_len;  /* native: bytes of a frame's beginning */
-	uint8_t carry[NATIVE_REQUEST_BYTES];
+	uint8_t carry[NATIVE_LONG_REQUEST_BYTES];
 };
 
 struct worker {
@@ -61,6 +61,7 @@ struct worker {
 	struct session *sessions;
 	struct http_parser *parsers;
 	struct check checks[GATE_BATCH_MAX];
+	struct check_extra extras[GATE_BATCH_MAX]; /* of native checks */
 	struct verdict verdicts[GATE_BATCH_MAX];
 	struct counters counters;
 	pthread_t thread;

@@ -15,15 +15,16 @@ static bool parse_native(struct worker *w, struct input *in, uint32_t *count)
 	while (in->off < in->len && conn_reads(c)) {
 		uint32_t left = in->len - in->off;
 		struct check *check = &w->checks[*count];
-		const uint8_t *frame;
+		const uint8_t *frame =
+			s->carry_len ? s->carry : bytes + in->off;
+		const uint32_t whole = native_request_bytes(frame[0]);
 
 		if (*count == GATE_BATCH_MAX)
 			return false;
-		if (s->carry_len == 0 && left >= NATIVE_REQUEST_BYTES) {
-			frame = bytes + in->off;
-			in->off += NATIVE_REQUEST_BYTES;
+		if (s->carry_len == 0 && left >= whole) {
+			in->off += whole;
 		} else {
-			uint32_t take = NATIVE_REQUEST_BYTES - s->carry_len;
+			uint32_t take = whole - s->carry_len;
 
 			/* The carry holds a check of this batch: not yet. */
 			if (s->blocked_in == w->batch)
@@ -33,17 +34,17 @@ static bool parse_native(struct worker *w, struct input *in, uint32_t *count)
 			s->carry_len += take;
 			in->off += take;
 			in->secret = in->carried = true;
-			if (s->carry_len < NATIVE_REQUEST_BYTES)
+			if (s->carry_len < whole)
 				break;
 			frame = s->carry;
 			s->carry_len = 0;
 			s->blocked_in = w->batch;
 		}
-		if (!native_decode(frame, check)) {
+		if (!native_decode(frame, &w->extras[*count], check)) {
 			counter_add(&w->counters.protocol_errors, 1);
 			conn_finish(&w->conns, in->conn_idx);
 		}
-		in->secret = in->secret || frame[0] != NATIVE_CHECK_HASH;
+		in->secret = in->secret || native_is_secret(frame[0]);
 		check->conn_idx = in->conn_idx;
 		(*count)++;
 	}
@@ -155,6 +156,7 @@ void worker_encode(struct worker *w, uint32_t count)
 
 	for (i = 0; i < count; i++) {
 		const struct check *c = &w->checks[i];
+		uint32_t len;
 		uint8_t *out;
 
 		if (conn_at(&w->conns, c->conn_idx)->flags & CONN_ABORT)
@@ -163,11 +165,12 @@ void worker_encode(struct worker *w, uint32_t count)
 			reply_http(w, c, &w->verdicts[i]);
 			continue;
 		}
-		out = conn_room(&w->conns, c->conn_idx, NATIVE_REPLY_BYTES);
+		len = native_reply_bytes(c->dialect);
+		out = conn_room(&w->conns, c->conn_idx, len);
 		if (out == NULL)
 			continue;
 		native_encode(c, &w->verdicts[i], out);
-		conn_wrote(&w->conns, c->conn_idx, NATIVE_REPLY_BYTES);
+		conn_wrote(&w->conns, c->conn_idx, len);
 	}
 }
 

@@ -1,68 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "wire/native.h"
-
-#include "base/sha256.h"
-
-#include <criterion/criterion.h>
-#include <criterion/parameterized.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define KEY_AT 64
-
-static uint8_t frame[NATIVE_REQUEST_BYTES];
-static struct check c;
-
-static void put32(size_t at, uint32_t v)
-{
-	for (size_t i = 0; i < 4; i++)
-		frame[at + i] = (uint8_t)(v >> (8 * i));
-}
-
-static void put64(size_t at, uint64_t v)
-{
-	for (size_t i = 0; i < 8; i++)
-		frame[at + i] = (uint8_t)(v >> (8 * i));
-}
-
-/* A good request that every test then spoils in one place. */
-static void good_key(void)
-{
-	memset(frame, 0, sizeof(frame));
-	frame[0] = NATIVE_CHECK_KEY;
-	frame[1] = NATIVE_VERSION;
-	frame[3] = 5;
-	put32(4, 1);
-	put64(8, UINT64_C(0x1122334455667788));
-	memcpy(frame + KEY_AT, "il_ab", 5);
-	memset(&c, 0xee, sizeof(c));
-}
-
-static void good_hash(void)
-{
-	good_key();
-	frame[0] = NATIVE_CHECK_HASH;
-	frame[3] = 0;
-	for (size_t i = 0; i < 32; i++)
-		frame[KEY_AT + i] = (uint8_t)(0xa0 + i);
-}
-
-static void expect_refused(bool go_on, enum reason reason, enum detail detail)
-{
-	cr_assert_eq(native_decode(frame, &c), go_on);
-	cr_assert_eq(c.credential, CREDENTIAL_NONE);
-	cr_assert_eq(c.reason, reason);
-	cr_assert_eq(c.detail, detail);
-	cr_assert_eq(c.request_id, UINT64_C(0x1122334455667788));
-}
+#include "native_frame.h"
 
 Test(native, key_request_is_read_whole)
 {
 	good_key();
 	frame[2] = CHECK_PEEK;
 	put32(4, 0x00010203);
-	cr_assert(native_decode(frame, &c));
+	cr_assert(native_decode(frame, &extra, &c));
 	cr_assert_eq(c.credential, CREDENTIAL_KEY);
 	cr_assert_eq(c.request_id, UINT64_C(0x1122334455667788));
 	cr_assert_eq(c.cost, 0x00010203);
@@ -76,7 +20,7 @@ Test(native, key_request_is_read_whole)
 Test(native, hash_request_is_read_whole)
 {
 	good_hash();
-	cr_assert(native_decode(frame, &c));
+	cr_assert(native_decode(frame, &extra, &c));
 	cr_assert_eq(c.credential, CREDENTIAL_HASH);
 	cr_assert_eq(memcmp(c.hash, frame + KEY_AT, 32), 0);
 	cr_assert_eq(c.cost, 1);
@@ -86,18 +30,18 @@ Test(native, connection_of_the_check_is_left_alone)
 {
 	good_key();
 	c.conn_idx = 77;
-	cr_assert(native_decode(frame, &c));
+	cr_assert(native_decode(frame, &extra, &c));
 	cr_assert_eq(c.conn_idx, 77);
 }
 
 Test(native, any_alignment_of_the_frame_will_do)
 {
-	uint8_t room[NATIVE_REQUEST_BYTES + 8];
+	uint8_t room[NATIVE_LONG_REQUEST_BYTES + 8];
 
 	good_hash();
 	for (size_t shift = 0; shift < 8; shift++) {
 		memcpy(room + shift, frame, sizeof(frame));
-		cr_assert(native_decode(room + shift, &c));
+		cr_assert(native_decode(room + shift, &extra, &c));
 		cr_assert_eq(c.hash[31], 0xa0 + 31);
 	}
 }
@@ -106,7 +50,7 @@ Test(native, room_for_later_rules_takes_any_value)
 {
 	good_key();
 	memset(frame + 16, 0xff, 48);
-	cr_assert(native_decode(frame, &c));
+	cr_assert(native_decode(frame, &extra, &c));
 	cr_assert_eq(c.credential, CREDENTIAL_KEY);
 }
 
@@ -130,7 +74,7 @@ Test(native, cost_is_bounded_at_both_ends)
 		good_key();
 		put32(4, rows[i].cost);
 		if (rows[i].good) {
-			cr_assert(native_decode(frame, &c));
+			cr_assert(native_decode(frame, &extra, &c));
 			cr_assert_eq(c.credential, CREDENTIAL_KEY);
 			cr_assert_eq(c.cost, rows[i].cost);
 		} else {
@@ -138,7 +82,7 @@ Test(native, cost_is_bounded_at_both_ends)
 		}
 		good_hash();
 		put32(4, rows[i].cost);
-		cr_assert(native_decode(frame, &c));
+		cr_assert(native_decode(frame, &extra, &c));
 		cr_assert_eq(c.credential,
 			     rows[i].good ? CREDENTIAL_HASH : CREDENTIAL_NONE);
 	}
@@ -156,7 +100,7 @@ Test(native, every_key_length_is_judged)
 		} else if (len > NATIVE_KEY_MAX) {
 			expect_refused(true, REASON_BAD_REQUEST, DETAIL_FRAME);
 		} else {
-			cr_assert(native_decode(frame, &c));
+			cr_assert(native_decode(frame, &extra, &c));
 			cr_assert_eq(c.credential, CREDENTIAL_KEY);
 			cr_assert_eq(c.key_len, len);
 		}
@@ -203,7 +147,7 @@ Test(native, every_unknown_flag_is_a_fault)
 		if ((flags & ~CHECK_PEEK) != 0) {
 			expect_refused(true, REASON_BAD_REQUEST, DETAIL_FRAME);
 		} else {
-			cr_assert(native_decode(frame, &c));
+			cr_assert(native_decode(frame, &extra, &c));
 			cr_assert_eq(c.flags, flags);
 		}
 	}
@@ -212,7 +156,7 @@ Test(native, every_unknown_flag_is_a_fault)
 Test(native, every_unknown_type_is_answered_and_ends_the_stream)
 {
 	for (unsigned int type = 0; type < 256; type++) {
-		if (type == NATIVE_CHECK_KEY || type == NATIVE_CHECK_HASH)
+		if (type >= NATIVE_CHECK_KEY && type <= NATIVE_SETTLE)
 			continue;
 		good_key();
 		frame[0] = (uint8_t)type;
@@ -279,7 +223,7 @@ Test(native, reply_has_every_field_in_its_place)
 	uint8_t out[NATIVE_REPLY_BYTES];
 
 	good_key();
-	cr_assert(native_decode(frame, &c));
+	cr_assert(native_decode(frame, &extra, &c));
 	memset(out, 0xee, sizeof(out));
 	native_encode(&c, &full, out);
 	cr_assert_eq(memcmp(out, want, sizeof(out)), 0);
@@ -287,15 +231,21 @@ Test(native, reply_has_every_field_in_its_place)
 
 Test(native, reply_names_the_type_of_its_request)
 {
-	uint8_t out[NATIVE_REPLY_BYTES];
+	uint8_t out[NATIVE_LONG_REPLY_BYTES + 1];
 
 	for (unsigned int type = 0; type < 256; type++) {
+		const uint32_t len = native_reply_bytes((uint8_t)type);
+
+		cr_assert_eq(len, type >= 3 && type <= 5 ? 128 : 64);
 		good_hash();
 		frame[0] = (uint8_t)type;
-		native_decode(frame, &c);
+		native_decode(frame, &extra, &c);
+		memset(out, 0xee, sizeof(out));
 		native_encode(&c, &full, out);
 		cr_assert_eq(out[0], type | 0x80);
 		cr_assert_eq(out[3], NATIVE_VERSION);
+		cr_assert_neq(out[len - 1], 0xee);
+		cr_assert_eq(out[len], 0xee);
 	}
 }
 
@@ -308,118 +258,11 @@ Test(native, reply_without_an_organization_tells_no_numbers)
 	memset(&v.org, 0, sizeof(v.org));
 	v.reason = REASON_INVALID_KEY;
 	good_key();
-	cr_assert(native_decode(frame, &c));
+	cr_assert(native_decode(frame, &extra, &c));
 	memset(out, 0xee, sizeof(out));
 	native_encode(&c, &v, out);
 	cr_assert_eq(out[1], REASON_INVALID_KEY);
 	cr_assert_eq(memcmp(out + 4, zero, 4), 0);
 	cr_assert_eq(out[8], 0x88);
 	cr_assert_eq(memcmp(out + 16, zero, 48), 0);
-}
-
-/* ---- the examples of docs/protocol.md ---- */
-
-/* Reads the block that begins with "```hex NAME": lines of an offset, then
- * bytes in hex. Returns how many bytes it holds. */
-static size_t doc_example(const char *name, uint8_t *out, size_t out_len)
-{
-	FILE *f = fopen(PROTOCOL_MD, "r");
-	char line[256];
-	char head[64];
-	bool inside = false;
-	size_t n = 0;
-
-	cr_assert_not_null(f, "cannot open " PROTOCOL_MD);
-	snprintf(head, sizeof(head), "```hex %s\n", name);
-	while (fgets(line, sizeof(line), f)) {
-		char *at = line;
-		char *end;
-
-		if (!inside) {
-			inside = strcmp(line, head) == 0;
-			continue;
-		}
-		if (strncmp(line, "```", 3) == 0)
-			break;
-		cr_assert_eq(strtoul(at, &at, 16), n, "offset in %s", name);
-		for (;; at = end) {
-			unsigned long byte = strtoul(at, &end, 16);
-
-			if (end == at)
-				break;
-			cr_assert_lt(n, out_len);
-			out[n++] = (uint8_t)byte;
-		}
-	}
-	fclose(f);
-	return n;
-}
-
-#define DOC_KEY "il_Ab3dE6gH_0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZa4TzOvW"
-
-Test(native_doc, example_of_a_raw_key_is_what_the_codec_reads)
-{
-	cr_assert_eq(doc_example("request-key", frame, sizeof(frame)), 128);
-	cr_assert(native_decode(frame, &c));
-	cr_assert_eq(c.credential, CREDENTIAL_KEY);
-	cr_assert_eq(c.request_id, 1);
-	cr_assert_eq(c.cost, 1);
-	cr_assert_eq(c.flags, 0);
-	cr_assert_eq(c.key_len, sizeof(DOC_KEY) - 1);
-	cr_assert_eq(memcmp(c.key, DOC_KEY, sizeof(DOC_KEY) - 1), 0);
-}
-
-Test(native_doc, example_of_a_hash_is_what_the_codec_reads)
-{
-	uint8_t want[SHA256_BYTES];
-
-	sha256(DOC_KEY, sizeof(DOC_KEY) - 1, want);
-	cr_assert_eq(doc_example("request-hash", frame, sizeof(frame)), 128);
-	cr_assert(native_decode(frame, &c));
-	cr_assert_eq(c.credential, CREDENTIAL_HASH);
-	cr_assert_eq(c.request_id, 2);
-	cr_assert_eq(c.cost, 25);
-	cr_assert_eq(c.flags, CHECK_PEEK);
-	cr_assert_eq(memcmp(c.hash, want, sizeof(want)), 0);
-}
-
-static void expect_reply(const char *name, const struct check *check,
-			 const struct verdict *v)
-{
-	uint8_t want[NATIVE_REPLY_BYTES];
-	uint8_t out[NATIVE_REPLY_BYTES];
-
-	cr_assert_eq(doc_example(name, want, sizeof(want)), 64);
-	native_encode(check, v, out);
-	cr_assert_eq(memcmp(out, want, sizeof(out)), 0, "%s differs", name);
-}
-
-Test(native_doc, examples_of_replies_are_what_the_codec_writes)
-{
-	struct check key = {.request_id = 1, .dialect = NATIVE_CHECK_KEY};
-	struct check hash = {.request_id = 2, .dialect = NATIVE_CHECK_HASH};
-	struct verdict v = {
-		.reason = REASON_ALLOW,
-		.limit = 100,
-		.remaining = 99,
-		.window_ms = 60000,
-		.reset_ms = 60000,
-		.retry_ms = 60000,
-		.org = {"Qx7Lm2Rt"},
-		.project = {"pJ4cVb9K"},
-		.key = {"Ab3dE6gH"},
-		.limit_name = "org",
-	};
-
-	expect_reply("reply-allow", &key, &v);
-	v.reason = REASON_RATE_LIMITED;
-	v.remaining = 7;
-	v.reset_ms = 58211;
-	v.retry_ms = 11412;
-	expect_reply("reply-rate-limited", &hash, &v);
-	v = (struct verdict){.reason = REASON_INVALID_KEY};
-	expect_reply("reply-invalid-key", &key, &v);
-	v = (struct verdict){.reason = REASON_BAD_REQUEST,
-			     .detail = DETAIL_COST};
-	expect_reply("reply-bad-cost", &key, &v);
 }
