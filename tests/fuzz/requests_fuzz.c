@@ -79,6 +79,17 @@ static void collect(struct worker *w, uint32_t idx, struct outcome *o)
 	w->conns.listed_count = 0;
 }
 
+/* Of every byte that an extra part holds when it is looked at. */
+static uint32_t said(const struct check_extra *e)
+{
+	const uint8_t *at = (const uint8_t *)e;
+	uint32_t sum = 0;
+
+	for (size_t i = 0; i < sizeof(*e); i++)
+		sum = sum * 31 + at[i];
+	return sum;
+}
+
 static void decide(struct worker *w, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
@@ -93,6 +104,12 @@ static void decide(struct worker *w, uint32_t count)
 		*v = (struct verdict){.reason = c->reason, .detail = c->detail};
 		if (c->credential == CREDENTIAL_NONE)
 			continue;
+		if (c->extra)
+			sum += said(c->extra);
+		if (c->credential == CREDENTIAL_HOLD) {
+			v->charged = sum;
+			continue;
+		}
 		while (len-- > 0)
 			sum = sum * 31 + *key++;
 		memcpy(v->org.c, "org00001", ID_LEN);

@@ -249,49 +249,77 @@ static uint32_t draw(uint64_t *s, uint32_t below)
 
 TestSuite(worker, .timeout = 60);
 
+/* Frame `i` of a mixture of all types. How long it is. */
+static size_t mixed_frame(uint8_t *frame, uint64_t i)
+{
+	fill_frame(frame, i, i % 3 ? "sk_nobody" : "sk_somebody");
+	memset(frame + NATIVE_REQUEST_BYTES, 0,
+	       NATIVE_LONG_REQUEST_BYTES - NATIVE_REQUEST_BYTES);
+	if (i % 7 == 2) {
+		frame[0] = NATIVE_LONG_KEY;
+		memcpy(frame + 192, "route", frame[164] = 5);
+	} else if (i % 7 == 5) {
+		frame[0] = NATIVE_SETTLE;
+		frame[3] = 0;
+		memset(frame + 64, 0, NATIVE_KEY_MAX);
+		frame[16] = 1;
+	}
+	return native_request_bytes(frame[0]);
+}
+
 /* Sizes that divide evenly never split a frame over two buffers. */
 Test(worker, frames_cut_anywhere_are_answered_once_each_and_in_order)
 {
 	enum { FRAMES = 20000 };
-	static uint8_t out[FRAMES][NATIVE_REQUEST_BYTES];
-	static uint8_t in[FRAMES][NATIVE_REPLY_BYTES];
+	static uint8_t out[(FRAMES + 1) * NATIVE_LONG_REQUEST_BYTES];
+	static uint8_t in[FRAMES * NATIVE_LONG_REPLY_BYTES];
+	static uint8_t type[FRAMES];
+	const uint8_t *at = in;
 	uint64_t s = seed();
-	size_t sent = 0, got = 0;
+	size_t sent = 0, got = 0, asked = 0, answers = 0;
 	int fd;
 
 	setup(2);
 	know("sk_somebody");
 	fd = dial(PROTOCOL_NATIVE);
-	for (uint64_t i = 0; i < FRAMES; i++)
-		fill_frame(out[i], i, i % 3 ? "sk_nobody" : "sk_somebody");
-	while (got < sizeof(in)) {
+	for (uint64_t i = 0; i < FRAMES; i++) {
+		size_t len = mixed_frame(out + asked, i);
+
+		type[i] = out[asked];
+		answers += native_reply_bytes(type[i]);
+		asked += len;
+	}
+	while (got < answers) {
 		struct pollfd p = {.fd = fd, .events = POLLIN};
 
-		if (sent < sizeof(out))
+		if (sent < asked)
 			p.events |= POLLOUT;
 		cr_assert_eq(poll(&p, 1, WAIT_MS), 1);
 		if (p.revents & POLLOUT) {
 			size_t len = 1 + draw(&s, draw(&s, 4) ? 40000 : 200);
 			ssize_t n;
 
-			if (len > sizeof(out) - sent)
-				len = sizeof(out) - sent;
-			n = send(fd, (uint8_t *)out + sent, len,
+			if (len > asked - sent)
+				len = asked - sent;
+			n = send(fd, out + sent, len,
 				 MSG_DONTWAIT | MSG_NOSIGNAL);
 			cr_assert(n > 0 || errno == EAGAIN);
 			sent += n > 0 ? (size_t)n : 0;
 		}
 		if (p.revents & POLLIN)
-			got += receive(fd, (uint8_t *)in + got,
-				       sizeof(in) - got);
+			got += receive(fd, in + got, sizeof(in) - got);
 	}
+	cr_assert_eq(got, answers);
 	for (uint64_t i = 0; i < FRAMES; i++) {
 		uint64_t id;
 
-		memcpy(&id, in[i] + 8, sizeof(id));
+		memcpy(&id, at + 8, sizeof(id));
 		cr_assert_eq(id, i);
-		cr_assert_eq(in[i][1],
-			     i % 3 ? REASON_INVALID_KEY : REASON_ALLOW);
+		cr_assert_eq(at[0], type[i] | 0x80);
+		cr_assert_eq(at[1], type[i] == NATIVE_SETTLE ? REASON_NO_HOLD
+				    : i % 3 ? REASON_INVALID_KEY
+					    : REASON_ALLOW);
+		at += native_reply_bytes(type[i]);
 	}
 	close(fd);
 	teardown();
