@@ -110,7 +110,7 @@ class Frames(Case):
     def test_unknown_version_or_type_is_answered_then_closed(self):
         for data, detail in ((frame(self.key, 3, version=2), DETAIL_VERSION),
                              (frame(self.key, 3, version=0), DETAIL_VERSION),
-                             (frame(self.key, 3, kind=3), DETAIL_FRAME),
+                             (frame(self.key, 3, kind=6), DETAIL_FRAME),
                              (frame(self.key, 3, kind=99), DETAIL_FRAME)):
             with self.d.native() as n:
                 n.send(frame(self.key, 2, flags=PEEK) + data +

@@ -109,6 +109,35 @@ class Asked(unittest.TestCase):
             self.assertEqual(r['Content-Type'], 'application/json')
         self.assertEqual(self.api.seen, [])
 
+    def test_problem_keeps_its_content_type(self):
+        body = '{"type":"about:blank","status":402,"detail":"é $host"}'
+        problem, json = 'application/problem+json', 'application/json'
+        for asked, means, path, kind, seen in (
+                (403, 402, '/v1/x', problem, problem),
+                (401, 401, '/v1/page.html', problem, problem),
+                (403, 429, '/v1/page.html', json, json),
+                (403, 400, '/v1/a.problem', json, json),
+                (403, 403, '/v1/x', 'text/html', json)):
+            r = self.ask(self.answer(
+                asked, f'X-Stile-Status: {means}', f'X-Stile-Body: {body}',
+                f'X-Stile-Body-Type: {kind}', 'X-Stile-Limit: burst'),
+                path=path)
+            self.assertEqual((r.status, r['Content-Type']), (means, seen))
+            self.assertEqual(r.body.decode(), body)
+            self.assertEqual(r['X-Stile-Limit'], 'burst')
+
+    def test_api_learns_what_is_held(self):
+        self.ask(self.answer(200, 'X-Stile-Hold: 00000a0000000001',
+                             'X-Stile-Hold-Expires: 30',
+                             'X-Stile-Charged: 20'),
+                 {'X-Stile-Hold': 'forged', 'X-Stile-Charged': 'forged'})
+        headers = dict(self.api.seen[0]['headers'])
+        self.assertEqual(headers['x-stile-hold'], '00000a0000000001')
+        self.assertEqual(headers['x-stile-hold-expires'], '30')
+        self.assertEqual(headers['x-stile-charged'], '20')
+        self.ask(self.answer(200), FORGED)
+        self.assertNotIn('x-stile-hold', dict(self.api.seen[1]['headers']))
+
     def test_nonsense_never_opens_it(self):
         for answer in (b'', b'\n', b'nonsense\r\n\r\n', self.answer(500),
                        self.answer(302, 'Location: /'), self.answer(404),
@@ -122,3 +151,21 @@ class Asked(unittest.TestCase):
             r = self.ask(answer)
             self.assertGreaterEqual(r.status, 400, answer[:60])
             self.assertEqual(self.api.seen, [], answer[:60])
+
+
+class Reserving(Asked):
+    """What a protected location may `set`."""
+
+    edit = {'stile.conf': lambda text: text.replace(
+        'set $stile_route convert;',
+        'set $stile_route convert; set $stile_scope files:write;'
+        ' set $stile_reserve 30s;')}
+
+    def test_request_to_the_gate(self):
+        self.ask(self.answer(200), FORGED, '/v1/convert')
+        headers = dict(h.split(': ', 1) for h in
+                       self.gate.heads.pop().split('\r\n')[1:])
+        self.assertEqual(
+            {n: v for n, v in headers.items() if n.startswith('X-Stile')},
+            {'X-Stile-Cost': '5', 'X-Stile-Route': 'convert',
+             'X-Stile-Scope': 'files:write', 'X-Stile-Reserve': '30s'})

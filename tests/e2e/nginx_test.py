@@ -17,6 +17,11 @@ FORGED = {
     'X-Stile-Route': 'forged', 'X-Stile-Scope': 'forged',
     'X-Stile-Peek': '1', 'X-Stile-Reason': 'forged',
     'X-Stile-Status': '200', 'X-Stile-Body': 'forged',
+    'X-Stile-Reserve': '1', 'X-Stile-Explain': '1', 'X-Stile-Hold': 'forged',
+    'X-Stile-Hold-Expires': 'forged', 'X-Stile-Charged': 'forged',
+    'X-Stile-Limit': 'forged', 'X-Stile-Repeated': 'forged',
+    'X-Stile-Body-Type': 'forged', 'X-Stile-Credits-Remaining': 'forged',
+    'X-Stile-Budget-Remaining': 'forged',
     'X-Request-Id': 'forged', 'X-Forwarded-For': '192.0.2.66',
     'X_Stile_Org': 'forged',
 }
