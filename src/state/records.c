@@ -18,62 +18,18 @@
  * may not fit. */
 #define PROBE_FREE_BYTES (UINT64_C(1) << 20)
 
-static int refuse_damaged(struct records *r, const char *table)
-{
-	return fs_fail(-EBADMSG, r->error, sizeof(r->error),
-		       "a row of table %s does not obey the schema; check %s "
-		       "and restore a backup (docs/operation.md)",
-		       table, r->path);
-}
-
 /* --- rows to structs --- */
-
-/* Text without SQLite's copy for a terminator. False when it does not fit:
- * the CHECKs forbid that, so somebody has edited the file. */
-static bool column_text(sqlite3_stmt *st, int at, char *out, size_t cap)
-{
-	const void *text = sqlite3_column_blob(st, at);
-	size_t len = (size_t)sqlite3_column_bytes(st, at);
-
-	if (len >= cap || (len && !text))
-		return false;
-	if (len)
-		memcpy(out, text, len);
-	out[len] = '\0';
-	return true;
-}
-
-static bool column_bytes(sqlite3_stmt *st, int at, void *out, size_t len)
-{
-	const void *bytes = sqlite3_column_blob(st, at);
-
-	if (!bytes || (size_t)sqlite3_column_bytes(st, at) != len)
-		return false;
-	memcpy(out, bytes, len);
-	return true;
-}
-
-/* A number from 1 to max, such as a slot. */
-static bool column_u32(sqlite3_stmt *st, int at, uint32_t max, uint32_t *out)
-{
-	int64_t v = sqlite3_column_int64(st, at);
-
-	if (v < 1 || v > max)
-		return false;
-	*out = (uint32_t)v;
-	return true;
-}
 
 static int org_row(struct records *r, sqlite3_stmt *st, struct org_record *rec)
 {
-	if (!column_u32(st, 0, ARENA_ORGS_MAX - 1, &rec->slot) ||
-	    !column_bytes(st, 1, rec->id.c, ID_LEN) ||
-	    !column_text(st, 2, rec->name, sizeof(rec->name)) ||
-	    !column_u32(st, 3, LIMIT_MAX, &rec->limit))
-		return refuse_damaged(r, "org");
+	if (!row_u32(st, 0, ARENA_ORGS_MAX - 1, &rec->slot) ||
+	    !row_bytes(st, 1, rec->id.c, ID_LEN) ||
+	    !row_text(st, 2, rec->name, sizeof(rec->name)) ||
+	    !row_u32(st, 3, LIMIT_MAX, &rec->limit))
+		return row_damaged(r, "org");
 	rec->window_ms = (uint64_t)sqlite3_column_int64(st, 4);
 	if (rec->window_ms < WINDOW_MS_MIN || rec->window_ms > WINDOW_MS_MAX)
-		return refuse_damaged(r, "org");
+		return row_damaged(r, "org");
 	rec->suspended = sqlite3_column_int(st, 5) != 0;
 	rec->created_ms = sqlite3_column_int64(st, 6);
 	return 0;
@@ -82,11 +38,11 @@ static int org_row(struct records *r, sqlite3_stmt *st, struct org_record *rec)
 static int project_row(struct records *r, sqlite3_stmt *st,
 		       struct project_record *rec)
 {
-	if (!column_u32(st, 0, ARENA_PROJECTS_MAX - 1, &rec->slot) ||
-	    !column_u32(st, 1, ARENA_ORGS_MAX - 1, &rec->org) ||
-	    !column_bytes(st, 2, rec->id.c, ID_LEN) ||
-	    !column_text(st, 3, rec->name, sizeof(rec->name)))
-		return refuse_damaged(r, "project");
+	if (!row_u32(st, 0, ARENA_PROJECTS_MAX - 1, &rec->slot) ||
+	    !row_u32(st, 1, ARENA_ORGS_MAX - 1, &rec->org) ||
+	    !row_bytes(st, 2, rec->id.c, ID_LEN) ||
+	    !row_text(st, 3, rec->name, sizeof(rec->name)))
+		return row_damaged(r, "project");
 	rec->created_ms = sqlite3_column_int64(st, 4);
 	return 0;
 }
@@ -94,14 +50,14 @@ static int project_row(struct records *r, sqlite3_stmt *st,
 static int key_row(struct records *r, sqlite3_stmt *st, struct key_record *rec)
 {
 	rec->project = 0;
-	if (!column_u32(st, 0, ARENA_KEYS_MAX - 1, &rec->slot) ||
-	    !column_u32(st, 1, ARENA_ORGS_MAX - 1, &rec->org) ||
+	if (!row_u32(st, 0, ARENA_KEYS_MAX - 1, &rec->slot) ||
+	    !row_u32(st, 1, ARENA_ORGS_MAX - 1, &rec->org) ||
 	    (sqlite3_column_type(st, 2) != SQLITE_NULL &&
-	     !column_u32(st, 2, ARENA_PROJECTS_MAX - 1, &rec->project)) ||
-	    !column_bytes(st, 3, rec->id.c, ID_LEN) ||
-	    !column_bytes(st, 4, rec->hash, sizeof(rec->hash)) ||
-	    !column_text(st, 5, rec->name, sizeof(rec->name)))
-		return refuse_damaged(r, "key");
+	     !row_u32(st, 2, ARENA_PROJECTS_MAX - 1, &rec->project)) ||
+	    !row_bytes(st, 3, rec->id.c, ID_LEN) ||
+	    !row_bytes(st, 4, rec->hash, sizeof(rec->hash)) ||
+	    !row_text(st, 5, rec->name, sizeof(rec->name)))
+		return row_damaged(r, "key");
 	rec->created_ms = sqlite3_column_int64(st, 6);
 	rec->expires_ms = sqlite3_column_int64(st, 7);
 	rec->revoked_ms = sqlite3_column_int64(st, 8);
@@ -110,27 +66,6 @@ static int key_row(struct records *r, sqlite3_stmt *st, struct key_record *rec)
 
 /* --- insert --- */
 
-static int next_slot(struct records *r, enum records_statement top,
-		     uint32_t max_slot, uint32_t bound, uint32_t *ret_slot)
-{
-	sqlite3_stmt *st = statement_start(r, top);
-	int code = sqlite3_step(st);
-	int64_t highest;
-
-	if (code != SQLITE_ROW) {
-		int rc = records_fail(r, code, "look for a free slot");
-
-		statement_finish(st);
-		return rc;
-	}
-	highest = sqlite3_column_int64(st, 0);
-	statement_finish(st);
-	if (highest >= max_slot || highest >= (int64_t)bound - 1)
-		return records_say(r, RECORDS_FULL, "the table is full");
-	*ret_slot = (uint32_t)highest + 1;
-	return 0;
-}
-
 int records_org_insert(struct records *r, struct org_record *rec,
 		       uint32_t max_slot)
 {
@@ -138,7 +73,7 @@ int records_org_insert(struct records *r, struct org_record *rec,
 	uint32_t slot = 0;
 	int rc;
 
-	rc = next_slot(r, STMT_ORG_TOP, max_slot, ARENA_ORGS_MAX, &slot);
+	rc = row_next_slot(r, STMT_ORG_TOP, max_slot, ARENA_ORGS_MAX, &slot);
 	if (rc)
 		return rc;
 	st = statement_start(r, STMT_ORG_INSERT);
@@ -163,8 +98,8 @@ int records_project_insert(struct records *r, struct project_record *rec,
 	uint32_t slot = 0;
 	int rc;
 
-	rc = next_slot(r, STMT_PROJECT_TOP, max_slot, ARENA_PROJECTS_MAX,
-		       &slot);
+	rc = row_next_slot(r, STMT_PROJECT_TOP, max_slot, ARENA_PROJECTS_MAX,
+			   &slot);
 	if (rc)
 		return rc;
 	st = statement_start(r, STMT_PROJECT_INSERT);
@@ -187,7 +122,7 @@ int records_key_insert(struct records *r, struct key_record *rec,
 	uint32_t slot = 0;
 	int rc;
 
-	rc = next_slot(r, STMT_KEY_TOP, max_slot, ARENA_KEYS_MAX, &slot);
+	rc = row_next_slot(r, STMT_KEY_TOP, max_slot, ARENA_KEYS_MAX, &slot);
 	if (rc)
 		return rc;
 	st = statement_start(r, STMT_KEY_INSERT);
@@ -337,39 +272,15 @@ int records_key_set_expiry(struct records *r, uint32_t slot, int64_t expires_ms)
 
 /* --- visit --- */
 
-static sqlite3_stmt *start_visit(struct records *r,
-				 enum records_statement which, uint32_t org,
-				 uint32_t after, uint32_t max)
-{
-	sqlite3_stmt *st = statement_start(r, which);
-
-	statement_bind_int(st, 1, after);
-	statement_bind_int(st, 2, max ? (int64_t)max : -1);
-	if (org)
-		statement_bind_int(st, 3, org);
-	return st;
-}
-
-/* 0 at the end, an error, or STEPPED: there is a row. */
-#define STEPPED INT32_MAX
-static int step_visit(struct records *r, sqlite3_stmt *st)
-{
-	int code = sqlite3_step(st);
-
-	return code == SQLITE_ROW    ? STEPPED
-	       : code == SQLITE_DONE ? 0
-				     : records_fail(r, code, "read");
-}
-
 int records_each_org(struct records *r, uint32_t after, uint32_t max,
 		     int (*cb)(const struct org_record *rec, void *arg),
 		     void *arg)
 {
-	sqlite3_stmt *st = start_visit(r, STMT_ORG_EACH, 0, after, max);
+	sqlite3_stmt *st = visit_start(r, STMT_ORG_EACH, 0, after, max);
 	struct org_record rec;
 	int rc;
 
-	while ((rc = step_visit(r, st)) == STEPPED) {
+	while ((rc = visit_step(r, st)) == VISIT_ROW) {
 		rc = org_row(r, st, &rec);
 		if (rc == 0)
 			rc = cb(&rec, arg);
@@ -385,13 +296,13 @@ int records_each_project(struct records *r, uint32_t org, uint32_t after,
 			 int (*cb)(const struct project_record *rec, void *arg),
 			 void *arg)
 {
-	sqlite3_stmt *st = start_visit(
+	sqlite3_stmt *st = visit_start(
 		r, org ? STMT_PROJECT_EACH_OF_ORG : STMT_PROJECT_EACH, org,
 		after, max);
 	struct project_record rec;
 	int rc;
 
-	while ((rc = step_visit(r, st)) == STEPPED) {
+	while ((rc = visit_step(r, st)) == VISIT_ROW) {
 		rc = project_row(r, st, &rec);
 		if (rc == 0)
 			rc = cb(&rec, arg);
@@ -407,7 +318,7 @@ int records_each_key(struct records *r, uint32_t org, uint32_t after,
 		     int (*cb)(const struct key_record *rec, void *arg),
 		     void *arg)
 {
-	sqlite3_stmt *st = start_visit(
+	sqlite3_stmt *st = visit_start(
 		r, org ? STMT_KEY_EACH_OF_ORG : STMT_KEY_EACH, org, after, max);
 	bool all = org == 0 && max == 0;
 	struct key_record rec;
@@ -417,7 +328,7 @@ int records_each_key(struct records *r, uint32_t org, uint32_t after,
 	if (all)
 		(void)sqlite3_exec(r->db, RECORDS_CACHE_VISIT, NULL, NULL,
 				   NULL);
-	while ((rc = step_visit(r, st)) == STEPPED) {
+	while ((rc = visit_step(r, st)) == VISIT_ROW) {
 		rc = key_row(r, st, &rec);
 		if (rc == 0)
 			rc = cb(&rec, arg);

@@ -3,9 +3,10 @@
 #define STILE_STATE_RECORDS_INTERNAL_H
 
 /*
- * state/records_internal - what records.c (rows), records_statement.c
- * (statements, transactions, errors), records_open.c (file, pragmas),
- * records_schema.c (versions) and records_backup.c share. Nobody else includes
+ * state/records_internal - what records.c (rows), records_row.c (columns,
+ * visits), records_statement.c (statements, transactions, errors),
+ * records_open.c (file, pragmas), records_schema.c (versions) and
+ * records_backup.c share. Nobody else includes
  * it but the tests of migrations.
  */
 #include "state/records.h"
@@ -89,6 +90,31 @@ int statement_run(struct records *r, sqlite3_stmt *st, const char *doing);
 int statement_change(struct records *r, sqlite3_stmt *st, const char *doing);
 /* Steps to the one row a search may have: 0, RECORDS_ABSENT or an error. */
 int statement_row(struct records *r, sqlite3_stmt *st, const char *absent);
+
+/* ---- records_row.c ---- */
+
+/* A row that the schema's CHECKs forbid: somebody has edited the file. Sets
+ * records_error(); -EBADMSG. */
+int row_damaged(struct records *r, const char *table);
+
+/* Columns as values; false when they do not fit, as above. Text without
+ * SQLite's copy for a terminator. */
+bool row_text(sqlite3_stmt *st, int at, char *out, size_t cap);
+bool row_bytes(sqlite3_stmt *st, int at, void *out, size_t len);
+/* A number from 1 to max, such as a slot. */
+bool row_u32(sqlite3_stmt *st, int at, uint32_t max, uint32_t *out);
+
+/* The lowest free slot, below `bound` and not above `max_slot`; RECORDS_FULL.
+ * `top` asks for the highest one. */
+int row_next_slot(struct records *r, enum records_statement top,
+		  uint32_t max_slot, uint32_t bound, uint32_t *ret_slot);
+
+/* A visit: ?1 after, ?2 how many (0: all), ?3 whose (0: not bound). */
+sqlite3_stmt *visit_start(struct records *r, enum records_statement which,
+			  uint32_t org, uint32_t after, uint32_t max);
+/* 0 at the end, an error, or VISIT_ROW: there is a row. */
+#define VISIT_ROW INT32_MAX
+int visit_step(struct records *r, sqlite3_stmt *st);
 
 /* One array entry per version; entry i leads from version i to i + 1. */
 extern const char *const records_steps[];
