@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "gate/layout.h"
 #include "state/fs.h"
+#include "state/records_plans.h"
 
 #include <errno.h>
 #include <string.h>
@@ -22,6 +23,8 @@
 
 static int org_row(struct records *r, sqlite3_stmt *st, struct org_record *rec)
 {
+	int64_t day;
+
 	if (!row_u32(st, 0, ARENA_ORGS_MAX - 1, &rec->slot) ||
 	    !row_bytes(st, 1, rec->id.c, ID_LEN) ||
 	    !row_text(st, 2, rec->name, sizeof(rec->name)) ||
@@ -30,8 +33,16 @@ static int org_row(struct records *r, sqlite3_stmt *st, struct org_record *rec)
 	rec->window_ms = (uint64_t)sqlite3_column_int64(st, 4);
 	if (rec->window_ms < WINDOW_MS_MIN || rec->window_ms > WINDOW_MS_MAX)
 		return row_damaged(r, "org");
-	rec->suspended = sqlite3_column_int(st, 5) != 0;
+	rec->suspended = row_flag(st, 5);
 	rec->created_ms = sqlite3_column_int64(st, 6);
+	if (!row_u32(st, 7, PLANS_MAX, &rec->plan) ||
+	    !row_range(st, 9, 1, 31, &day) ||
+	    !row_text(st, 12, rec->timezone, sizeof(rec->timezone)))
+		return row_damaged(r, "org");
+	rec->limit_own = row_flag(st, 8);
+	rec->anchor_day = (uint8_t)day;
+	rec->overage = row_flag(st, 10);
+	rec->credits = row_flag(st, 11);
 	return 0;
 }
 
@@ -61,6 +72,7 @@ static int key_row(struct records *r, sqlite3_stmt *st, struct key_record *rec)
 	rec->created_ms = sqlite3_column_int64(st, 6);
 	rec->expires_ms = sqlite3_column_int64(st, 7);
 	rec->revoked_ms = sqlite3_column_int64(st, 8);
+	rec->disabled = row_flag(st, 9);
 	return 0;
 }
 
@@ -69,6 +81,7 @@ static int key_row(struct records *r, sqlite3_stmt *st, struct key_record *rec)
 int records_org_insert(struct records *r, struct org_record *rec,
 		       uint32_t max_slot)
 {
+	const char *zone = rec->timezone[0] ? rec->timezone : "UTC";
 	sqlite3_stmt *st;
 	uint32_t slot = 0;
 	int rc;
@@ -85,9 +98,16 @@ int records_org_insert(struct records *r, struct org_record *rec,
 	statement_bind_int(st, 5, (int64_t)rec->window_ms);
 	statement_bind_int(st, 6, rec->suspended);
 	statement_bind_int(st, 7, rec->created_ms);
+	statement_bind_int(st, 8, rec->plan ? rec->plan : PLAN_DEFAULT);
+	statement_bind_int(st, 9, rec->limit_own);
+	statement_bind_int(st, 10, rec->anchor_day);
+	statement_bind_int(st, 11, rec->overage);
+	statement_bind_int(st, 12, rec->credits);
+	statement_bind_text(st, 13, zone, strlen(zone));
 	rc = statement_run(r, st, "create the organization");
+	/* What the database filled in, too. */
 	if (rc == 0)
-		rec->slot = slot;
+		rc = records_org_get(r, slot, rec);
 	return rc;
 }
 
@@ -241,6 +261,45 @@ int records_org_set_limit(struct records *r, uint32_t slot, uint32_t limit,
 	return statement_change(r, st, "change the limit");
 }
 
+int records_org_drop_limit(struct records *r, uint32_t slot)
+{
+	sqlite3_stmt *st = statement_start(r, STMT_ORG_DROP_LIMIT);
+
+	statement_bind_int(st, 1, slot);
+	return statement_change(r, st, "remove the limit");
+}
+
+int records_org_set_plan(struct records *r, uint32_t slot, uint32_t plan)
+{
+	sqlite3_stmt *st = statement_start(r, STMT_ORG_SET_PLAN);
+
+	statement_bind_int(st, 1, slot);
+	statement_bind_int(st, 2, plan);
+	return statement_change(r, st, "change the plan");
+}
+
+int records_org_set_billing(struct records *r, uint32_t slot,
+			    uint8_t anchor_day, const char *zone)
+{
+	sqlite3_stmt *st = statement_start(r, STMT_ORG_SET_BILLING);
+
+	statement_bind_int(st, 1, slot);
+	statement_bind_int(st, 2, anchor_day);
+	statement_bind_text(st, 3, zone, strlen(zone));
+	return statement_change(r, st, "change the billing period");
+}
+
+int records_org_set_credits(struct records *r, uint32_t slot, bool credits,
+			    bool overage)
+{
+	sqlite3_stmt *st = statement_start(r, STMT_ORG_SET_CREDITS);
+
+	statement_bind_int(st, 1, slot);
+	statement_bind_int(st, 2, credits);
+	statement_bind_int(st, 3, overage);
+	return statement_change(r, st, "change how credits are counted");
+}
+
 int records_org_set_suspended(struct records *r, uint32_t slot, bool suspended)
 {
 	sqlite3_stmt *st = statement_start(r, STMT_ORG_SET_SUSPENDED);
@@ -270,13 +329,21 @@ int records_key_set_expiry(struct records *r, uint32_t slot, int64_t expires_ms)
 	return statement_change(r, st, "change the expiry of the key");
 }
 
+int records_key_set_disabled(struct records *r, uint32_t slot, bool disabled)
+{
+	sqlite3_stmt *st = statement_start(r, STMT_KEY_SET_DISABLED);
+
+	statement_bind_int(st, 1, slot);
+	statement_bind_int(st, 2, disabled);
+	return statement_change(r, st, "disable or enable the key");
+}
+
 /* --- visit --- */
 
-int records_each_org(struct records *r, uint32_t after, uint32_t max,
-		     int (*cb)(const struct org_record *rec, void *arg),
-		     void *arg)
+static int each_org(struct records *r, sqlite3_stmt *st,
+		    int (*cb)(const struct org_record *rec, void *arg),
+		    void *arg)
 {
-	sqlite3_stmt *st = visit_start(r, STMT_ORG_EACH, 0, after, max);
 	struct org_record rec;
 	int rc;
 
@@ -289,6 +356,24 @@ int records_each_org(struct records *r, uint32_t after, uint32_t max,
 	}
 	statement_finish(st);
 	return rc;
+}
+
+int records_each_org(struct records *r, uint32_t after, uint32_t max,
+		     int (*cb)(const struct org_record *rec, void *arg),
+		     void *arg)
+{
+	return each_org(r, visit_start(r, STMT_ORG_EACH, 0, after, max), cb,
+			arg);
+}
+
+int records_each_org_of_plan(struct records *r, uint32_t plan, uint32_t after,
+			     uint32_t max,
+			     int (*cb)(const struct org_record *rec, void *arg),
+			     void *arg)
+{
+	return each_org(r,
+			visit_start(r, STMT_ORG_EACH_OF_PLAN, plan, after, max),
+			cb, arg);
 }
 
 int records_each_project(struct records *r, uint32_t org, uint32_t after,
@@ -344,15 +429,10 @@ int records_each_key(struct records *r, uint32_t org, uint32_t after,
 static int top(struct records *r, enum records_statement which,
 	       uint64_t *ret_top)
 {
-	sqlite3_stmt *st = statement_start(r, which);
-	int code = sqlite3_step(st);
-	int rc = 0;
+	int64_t highest = 0;
+	int rc = statement_number(r, statement_start(r, which), &highest);
 
-	if (code == SQLITE_ROW)
-		*ret_top = (uint64_t)sqlite3_column_int64(st, 0);
-	else
-		rc = records_fail(r, code, "count");
-	statement_finish(st);
+	*ret_top = (uint64_t)highest;
 	return rc;
 }
 

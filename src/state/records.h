@@ -4,7 +4,8 @@
 
 /*
  * state/records - organizations, projects and keys in SQLite, the system of
- * record.
+ * record. Plans, rules, budgets and access are in records_plans.h, credits in
+ * records_credits.h, events and the audit trail in records_events.h.
  *
  * Threads    the control thread alone (after start-up, which loads).
  * Durable    WAL, synchronous=FULL: when a call outside begin/commit, or
@@ -31,7 +32,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NAME_MAX_BYTES 100 /* UTF-8, no control characters, not empty */
+#define NAME_MAX_BYTES 100  /* UTF-8, no control characters, not empty */
+#define ROUTE_MAX_BYTES 255 /* of a route or a scope */
+#define TIMEZONE_MAX_BYTES 64
+#define PLAN_DEFAULT 1u /* its slot: the plan "default", always there */
 
 enum records_outcome {
 	RECORDS_EXISTS = 1, /* name, id or hash is taken */
@@ -45,10 +49,21 @@ struct org_record {
 	uint32_t slot;
 	struct id id;
 	char name[NAME_MAX_BYTES + 1];
+	/* Its own limit when limit_own; else what it would have had when it was
+	 * created. */
 	uint32_t limit;
 	uint64_t window_ms;
 	bool suspended;
 	int64_t created_ms; /* wall clock */
+	uint32_t plan;      /* slot; insert: 0 = PLAN_DEFAULT */
+	bool limit_own;
+	/* Billing. The day of the month that a period begins on, 1..31, the
+	 * last one where the month is shorter; insert: 0 = that of created_ms
+	 * in UTC. */
+	uint8_t anchor_day;
+	bool overage; /* pay as you go when all else is used up */
+	bool credits; /* they are counted: without any it is denied */
+	char timezone[TIMEZONE_MAX_BYTES + 1]; /* insert: "" = UTC */
 };
 
 struct project_record {
@@ -69,6 +84,7 @@ struct key_record {
 	int64_t created_ms;
 	int64_t expires_ms; /* 0 = never */
 	int64_t revoked_ms; /* 0 = not revoked */
+	bool disabled;      /* insert ignores it */
 };
 
 /* Opens or creates; `err` gets a sentence for people on failure. */
@@ -110,13 +126,21 @@ int records_key_find(struct records *r, const char *id,
 		     struct key_record *ret_rec);
 
 /* Change. RECORDS_ABSENT. */
+/* A limit of its own; and none any more. */
 int records_org_set_limit(struct records *r, uint32_t slot, uint32_t limit,
 			  uint64_t window_ms);
+int records_org_drop_limit(struct records *r, uint32_t slot);
+int records_org_set_plan(struct records *r, uint32_t slot, uint32_t plan);
+int records_org_set_billing(struct records *r, uint32_t slot,
+			    uint8_t anchor_day, const char *zone);
+int records_org_set_credits(struct records *r, uint32_t slot, bool credits,
+			    bool overage);
 int records_org_set_suspended(struct records *r, uint32_t slot, bool suspended);
 /* revoked_ms > 0; the instant of an earlier revocation stays. */
 int records_key_revoke(struct records *r, uint32_t slot, int64_t revoked_ms);
 int records_key_set_expiry(struct records *r, uint32_t slot,
 			   int64_t expires_ms);
+int records_key_set_disabled(struct records *r, uint32_t slot, bool disabled);
 
 /* Visit in slot order, `org` 0 = of all organizations, starting above slot
  * `after`, at most `max` rows (0 = all). A callback that returns non-zero
@@ -134,6 +158,11 @@ int records_each_key(struct records *r, uint32_t org, uint32_t after,
 		     uint32_t max,
 		     int (*cb)(const struct key_record *rec, void *arg),
 		     void *arg);
+/* The organizations of one plan. */
+int records_each_org_of_plan(struct records *r, uint32_t plan, uint32_t after,
+			     uint32_t max,
+			     int (*cb)(const struct org_record *rec, void *arg),
+			     void *arg);
 
 struct records_counts {
 	uint64_t orgs, projects, keys;

@@ -12,6 +12,7 @@
 #include "state/records.h"
 
 #include <sqlite3.h>
+#include <string.h>
 
 #define RECORDS_APPLICATION_ID 0x5354494c /* "STIL" */
 #define RECORDS_BUSY_MS 2000    /* wait for a lock that a tool holds */
@@ -46,6 +47,53 @@ enum records_statement {
 	STMT_PROJECT_EACH_OF_ORG,
 	STMT_KEY_EACH,
 	STMT_KEY_EACH_OF_ORG,
+	STMT_ORG_DROP_LIMIT,
+	STMT_ORG_SET_PLAN,
+	STMT_ORG_SET_BILLING,
+	STMT_ORG_SET_CREDITS,
+	STMT_KEY_SET_DISABLED,
+	STMT_ORG_EACH_OF_PLAN,
+	STMT_PLAN_TOP,
+	STMT_PLAN_INSERT,
+	STMT_PLAN_FIND,
+	STMT_PLAN_GET,
+	STMT_PLAN_ORGS,
+	STMT_PLAN_DELETE,
+	STMT_PLAN_EACH,
+	STMT_RULE_INSERT,
+	STMT_RULE_UPDATE,
+	STMT_RULE_FIND_OF_PLAN,
+	STMT_RULE_FIND_OF_ORG,
+	STMT_RULE_COUNT_OF_PLAN,
+	STMT_RULE_COUNT_OF_ORG,
+	STMT_RULE_DELETE,
+	STMT_RULE_DELETE_OF_PLAN,
+	STMT_RULE_EACH_OF_PLAN,
+	STMT_RULE_EACH_OF_ORG,
+	STMT_RULE_EACH_OF_ALL,
+	STMT_BUDGET_PUT,
+	STMT_BUDGET_DELETE,
+	STMT_BUDGET_EACH,
+	STMT_BUDGET_EACH_OF_PROJECT,
+	STMT_ACCESS_INSERT,
+	STMT_ACCESS_EACH,
+	STMT_ACCESS_EACH_OF_KEY,
+	STMT_POOL_INSERT,
+	STMT_POOL_GET,
+	STMT_POOL_CLOSE,
+	STMT_POOL_EACH,
+	STMT_POOL_EACH_OF_ALL,
+	STMT_POOL_EACH_DUE,
+	STMT_LEDGER_INSERT,
+	STMT_LEDGER_EACH,
+	STMT_EVENT_INSERT,
+	STMT_EVENT_DELIVERED,
+	STMT_EVENT_EACH,
+	STMT_EVENT_EACH_PENDING,
+	STMT_EVENT_PRUNE,
+	STMT_AUDIT_INSERT,
+	STMT_AUDIT_EACH,
+	STMT_AUDIT_PRUNE,
 	STMT_COUNT
 };
 
@@ -80,6 +128,18 @@ void statement_finish(sqlite3_stmt *st);
 void statement_bind_int(sqlite3_stmt *st, int at, int64_t value);
 void statement_bind_text(sqlite3_stmt *st, int at, const char *text,
 			 size_t len);
+/* An array of `cap` bytes that ends at its first zero. */
+static inline void statement_bind_array(sqlite3_stmt *st, int at,
+					const char *text, size_t cap)
+{
+	statement_bind_text(st, at, text, strnlen(text, cap));
+}
+/* A slot; 0 is NULL, as what is not bound. */
+static inline void statement_bind_slot(sqlite3_stmt *st, int at, uint32_t slot)
+{
+	if (slot)
+		statement_bind_int(st, at, slot);
+}
 void statement_bind_hash(sqlite3_stmt *st, int at,
 			 const uint8_t hash[static 32]);
 
@@ -88,6 +148,11 @@ void statement_bind_hash(sqlite3_stmt *st, int at,
 int statement_run(struct records *r, sqlite3_stmt *st, const char *doing);
 /* The same; RECORDS_ABSENT when it changed no row. */
 int statement_change(struct records *r, sqlite3_stmt *st, const char *doing);
+/* The same; *ret_id is the number that a row got. */
+int statement_insert(struct records *r, sqlite3_stmt *st, const char *doing,
+		     int64_t *ret_id);
+/* The number that a statement selects, and finishes it. */
+int statement_number(struct records *r, sqlite3_stmt *st, int64_t *ret_number);
 /* Steps to the one row a search may have: 0, RECORDS_ABSENT or an error. */
 int statement_row(struct records *r, sqlite3_stmt *st, const char *absent);
 
@@ -103,6 +168,12 @@ bool row_text(sqlite3_stmt *st, int at, char *out, size_t cap);
 bool row_bytes(sqlite3_stmt *st, int at, void *out, size_t len);
 /* A number from 1 to max, such as a slot. */
 bool row_u32(sqlite3_stmt *st, int at, uint32_t max, uint32_t *out);
+/* The same, or NULL as 0. */
+bool row_slot(sqlite3_stmt *st, int at, uint32_t max, uint32_t *out);
+/* A number from min to max. */
+bool row_range(sqlite3_stmt *st, int at, int64_t min, int64_t max,
+	       int64_t *out);
+bool row_flag(sqlite3_stmt *st, int at);
 
 /* The lowest free slot, below `bound` and not above `max_slot`; RECORDS_FULL.
  * `top` asks for the highest one. */

@@ -51,21 +51,33 @@ bool row_u32(sqlite3_stmt *st, int at, uint32_t max, uint32_t *out)
 	return true;
 }
 
+bool row_slot(sqlite3_stmt *st, int at, uint32_t max, uint32_t *out)
+{
+	if (sqlite3_column_type(st, at) != SQLITE_NULL)
+		return row_u32(st, at, max, out);
+	*out = 0;
+	return true;
+}
+
+bool row_range(sqlite3_stmt *st, int at, int64_t min, int64_t max, int64_t *out)
+{
+	*out = sqlite3_column_int64(st, at);
+	return *out >= min && *out <= max;
+}
+
+bool row_flag(sqlite3_stmt *st, int at)
+{
+	return sqlite3_column_int(st, at) != 0;
+}
+
 int row_next_slot(struct records *r, enum records_statement top,
 		  uint32_t max_slot, uint32_t bound, uint32_t *ret_slot)
 {
-	sqlite3_stmt *st = statement_start(r, top);
-	int code = sqlite3_step(st);
-	int64_t highest;
+	int64_t highest = 0;
+	int rc = statement_number(r, statement_start(r, top), &highest);
 
-	if (code != SQLITE_ROW) {
-		int rc = records_fail(r, code, "look for a free slot");
-
-		statement_finish(st);
+	if (rc)
 		return rc;
-	}
-	highest = sqlite3_column_int64(st, 0);
-	statement_finish(st);
 	if (highest >= max_slot || highest >= (int64_t)bound - 1)
 		return records_say(r, RECORDS_FULL, "the table is full");
 	*ret_slot = (uint32_t)highest + 1;

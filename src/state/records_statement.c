@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The statements. Each is prepared once, when the database is opened, and
- * belongs to one function of records.c; statement_finish() gives it back.
+ * belongs to one function of records*.c; statement_finish() gives it back.
  *
- * Rows are never deleted in this version, so slots are dense: the lowest free
- * number is the highest one plus one, and that is also the count. Both are one
- * descent of a B-tree instead of a scan.
+ * Rows of organizations, projects and keys are never deleted, so slots are
+ * dense: the lowest free number is the highest one plus one, and that is also
+ * the count. Both are one descent of a B-tree instead of a scan.
  */
 #include "state/records_internal.h"
 
@@ -17,11 +17,20 @@
 #include <string.h>
 
 #define ORG_COLUMNS                                                            \
-	"slot, id, name, limit_units, window_ms, suspended, created_ms"
+	"slot, id, name, limit_units, window_ms, suspended, created_ms, "      \
+	"plan, limit_own, anchor_day, overage, credits, timezone"
 #define PROJECT_COLUMNS "slot, org, id, name, created_ms"
 #define KEY_COLUMNS                                                            \
 	"slot, org, project, id, hash, name, created_ms, expires_ms, "         \
 	"revoked_ms"
+#define RULE_COLUMNS                                                           \
+	"id, plan, org, name, level, algorithm, limit_units, period_ms, "      \
+	"burst, lease_ms, route, shadow, requests_only, full_pass, "           \
+	"max_subjects, removed"
+#define POOL_COLUMNS                                                           \
+	"pool.id, org, kind, route, granted, monthly, expires_ms, "            \
+	"pool.created_ms, closed_ms, renewed_ms, due_ms"
+#define EVENT_COLUMNS "id, at_ms, kind, org, project, body, once, delivered_ms"
 
 static const char *const statements[STMT_COUNT] = {
 	[STMT_BEGIN] = "BEGIN IMMEDIATE",
@@ -31,7 +40,10 @@ static const char *const statements[STMT_COUNT] = {
 	[STMT_PROJECT_TOP] = "SELECT coalesce(max(slot), 0) FROM project",
 	[STMT_KEY_TOP] = "SELECT coalesce(max(slot), 0) FROM key",
 	[STMT_ORG_INSERT] = "INSERT INTO org (" ORG_COLUMNS
-			    ") VALUES (?, ?, ?, ?, ?, ?, ?)",
+			    ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+			    " iif(?10 > 0, ?10, CAST(strftime('%d',"
+			    " ?7 / 1000, 'unixepoch') AS INTEGER)),"
+			    " ?11, ?12, ?13)",
 	[STMT_PROJECT_INSERT] = "INSERT INTO project (" PROJECT_COLUMNS
 				") VALUES (?, ?, ?, ?, ?)",
 	[STMT_KEY_INSERT] = "INSERT INTO key (" KEY_COLUMNS
@@ -46,9 +58,16 @@ static const char *const statements[STMT_COUNT] = {
 			      " ORDER BY id = ?2 DESC LIMIT 1",
 	[STMT_PROJECT_GET] =
 		"SELECT " PROJECT_COLUMNS " FROM project WHERE slot = ?1",
-	[STMT_KEY_FIND] = "SELECT " KEY_COLUMNS " FROM key WHERE id = ?1",
-	[STMT_ORG_SET_LIMIT] = "UPDATE org SET limit_units = ?2,"
+	[STMT_KEY_FIND] =
+		"SELECT " KEY_COLUMNS ", disabled FROM key WHERE id = ?1",
+	[STMT_ORG_SET_LIMIT] = "UPDATE org SET limit_own = 1, limit_units = ?2,"
 			       " window_ms = ?3 WHERE slot = ?1",
+	[STMT_ORG_DROP_LIMIT] = "UPDATE org SET limit_own = 0 WHERE slot = ?1",
+	[STMT_ORG_SET_PLAN] = "UPDATE org SET plan = ?2 WHERE slot = ?1",
+	[STMT_ORG_SET_BILLING] = "UPDATE org SET anchor_day = ?2,"
+				 " timezone = ?3 WHERE slot = ?1",
+	[STMT_ORG_SET_CREDITS] = "UPDATE org SET credits = ?2, overage = ?3"
+				 " WHERE slot = ?1",
 	[STMT_ORG_SET_SUSPENDED] = "UPDATE org SET suspended = ?2"
 				   " WHERE slot = ?1",
 	/* The first revocation is the one that counts. */
@@ -57,6 +76,8 @@ static const char *const statements[STMT_COUNT] = {
 			    " END WHERE slot = ?1",
 	[STMT_KEY_SET_EXPIRY] = "UPDATE key SET expires_ms = ?2"
 				" WHERE slot = ?1",
+	[STMT_KEY_SET_DISABLED] = "UPDATE key SET disabled = ?2"
+				  " WHERE slot = ?1",
 	[STMT_ORG_EACH] = "SELECT " ORG_COLUMNS " FROM org WHERE slot > ?1"
 			  " ORDER BY slot LIMIT ?2",
 	[STMT_PROJECT_EACH] = "SELECT " PROJECT_COLUMNS " FROM project"
@@ -64,11 +85,122 @@ static const char *const statements[STMT_COUNT] = {
 	[STMT_PROJECT_EACH_OF_ORG] = "SELECT " PROJECT_COLUMNS " FROM project"
 				     " WHERE org = ?3 AND slot > ?1"
 				     " ORDER BY slot LIMIT ?2",
-	[STMT_KEY_EACH] = "SELECT " KEY_COLUMNS " FROM key WHERE slot > ?1"
-			  " ORDER BY slot LIMIT ?2",
-	[STMT_KEY_EACH_OF_ORG] = "SELECT " KEY_COLUMNS " FROM key"
+	[STMT_KEY_EACH] =
+		"SELECT " KEY_COLUMNS ", disabled FROM key WHERE slot > ?1"
+		" ORDER BY slot LIMIT ?2",
+	[STMT_KEY_EACH_OF_ORG] = "SELECT " KEY_COLUMNS ", disabled FROM key"
 				 " WHERE org = ?3 AND slot > ?1"
 				 " ORDER BY slot LIMIT ?2",
+	[STMT_ORG_EACH_OF_PLAN] = "SELECT " ORG_COLUMNS " FROM org"
+				  " WHERE plan = ?3 AND slot > ?1"
+				  " ORDER BY slot LIMIT ?2",
+
+	[STMT_PLAN_TOP] = "SELECT coalesce(max(slot), 0) FROM plan",
+	[STMT_PLAN_INSERT] = "INSERT INTO plan (slot, id, name, created_ms)"
+			     " VALUES (?, ?, ?, ?)",
+	[STMT_PLAN_FIND] = "SELECT slot, id, name, created_ms FROM plan"
+			   " WHERE id = ?1 OR name = ?1"
+			   " ORDER BY id = ?1 DESC LIMIT 1",
+	[STMT_PLAN_GET] = "SELECT slot, id, name, created_ms FROM plan"
+			  " WHERE slot = ?1",
+	[STMT_PLAN_ORGS] = "SELECT count(*) FROM org WHERE plan = ?1",
+	[STMT_PLAN_DELETE] = "DELETE FROM plan WHERE slot = ?1",
+	[STMT_PLAN_EACH] = "SELECT slot, id, name, created_ms FROM plan"
+			   " WHERE slot > ?1 ORDER BY slot LIMIT ?2",
+
+	[STMT_RULE_INSERT] = "INSERT INTO rule (" RULE_COLUMNS
+			     ") VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+			     " ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+	[STMT_RULE_UPDATE] =
+		"UPDATE rule SET level = ?5, algorithm = ?6,"
+		" limit_units = ?7, period_ms = ?8, burst = ?9, lease_ms = ?10,"
+		" route = ?11, shadow = ?12, requests_only = ?13,"
+		" full_pass = ?14, max_subjects = ?15, removed = ?16"
+		" WHERE id = ?1",
+	[STMT_RULE_FIND_OF_PLAN] = "SELECT " RULE_COLUMNS " FROM rule"
+				   " WHERE plan = ?1 AND name = ?2",
+	[STMT_RULE_FIND_OF_ORG] = "SELECT " RULE_COLUMNS " FROM rule"
+				  " WHERE org = ?1 AND name = ?2",
+	[STMT_RULE_COUNT_OF_PLAN] = "SELECT count(*) FROM rule WHERE plan = ?1",
+	[STMT_RULE_COUNT_OF_ORG] = "SELECT count(*) FROM rule WHERE org = ?1",
+	[STMT_RULE_DELETE] = "DELETE FROM rule WHERE id = ?1",
+	[STMT_RULE_DELETE_OF_PLAN] = "DELETE FROM rule WHERE plan = ?1",
+	[STMT_RULE_EACH_OF_PLAN] = "SELECT " RULE_COLUMNS " FROM rule"
+				   " WHERE plan = ?1 ORDER BY id",
+	[STMT_RULE_EACH_OF_ORG] = "SELECT " RULE_COLUMNS " FROM rule"
+				  " WHERE org = ?1 ORDER BY id",
+	[STMT_RULE_EACH_OF_ALL] = "SELECT " RULE_COLUMNS " FROM rule"
+				  " WHERE org IS NOT NULL ORDER BY org, id",
+
+	[STMT_BUDGET_PUT] =
+		"INSERT INTO budget (project, idx, units, period, created_ms)"
+		" VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+		" units = excluded.units, period = excluded.period,"
+		" created_ms = excluded.created_ms",
+	[STMT_BUDGET_DELETE] = "DELETE FROM budget"
+			       " WHERE project = ?1 AND idx = ?2",
+	[STMT_BUDGET_EACH] = "SELECT project, idx, units, period, created_ms"
+			     " FROM budget ORDER BY project, idx",
+	[STMT_BUDGET_EACH_OF_PROJECT] =
+		"SELECT project, idx, units, period, created_ms FROM budget"
+		" WHERE project = ?1 ORDER BY idx",
+	[STMT_ACCESS_INSERT] = "INSERT INTO key_access (key, kind, text)"
+			       " VALUES (?, ?, ?)",
+	[STMT_ACCESS_EACH] = "SELECT key, kind, text FROM key_access"
+			     " ORDER BY key, kind, text",
+	[STMT_ACCESS_EACH_OF_KEY] = "SELECT key, kind, text FROM key_access"
+				    " WHERE key = ?1 ORDER BY kind, text",
+
+	[STMT_POOL_INSERT] =
+		"INSERT INTO pool (org, kind, route, granted, monthly,"
+		" expires_ms, created_ms, closed_ms, renewed_ms, due_ms)"
+		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+	[STMT_POOL_GET] = "SELECT " POOL_COLUMNS " FROM pool WHERE id = ?1",
+	[STMT_POOL_CLOSE] = "UPDATE pool SET closed_ms = ?2"
+			    " WHERE id = ?1 AND closed_ms = 0",
+	[STMT_POOL_EACH] = "SELECT " POOL_COLUMNS " FROM pool"
+			   " WHERE org = ?1 AND closed_ms = 0"
+			   " ORDER BY kind, id",
+	[STMT_POOL_EACH_OF_ALL] =
+		"SELECT coalesce(pool.id, 0), slot, coalesce(kind, 0),"
+		" coalesce(route, ''), coalesce(granted, 0),"
+		" coalesce(monthly, 0), coalesce(expires_ms, 0),"
+		" coalesce(pool.created_ms, 0), coalesce(closed_ms, 0),"
+		" coalesce(renewed_ms, 0), coalesce(due_ms, 0)"
+		" FROM org LEFT JOIN pool ON pool.org = org.slot"
+		" AND pool.closed_ms = 0 WHERE org.credits = 1"
+		" ORDER BY org.slot, kind, pool.id",
+	[STMT_POOL_EACH_DUE] = "SELECT " POOL_COLUMNS " FROM pool"
+			       " WHERE closed_ms = 0 AND due_ms <> 0"
+			       " AND due_ms <= ?1 ORDER BY due_ms, id LIMIT ?2",
+	[STMT_LEDGER_INSERT] = "INSERT INTO ledger (org, pool, at_ms, change,"
+			       " why) VALUES (?, ?, ?, ?, ?)",
+	[STMT_LEDGER_EACH] = "SELECT id, org, pool, at_ms, change, why"
+			     " FROM ledger WHERE org = ?3 AND id > ?1"
+			     " ORDER BY id LIMIT ?2",
+
+	[STMT_EVENT_INSERT] = "INSERT INTO event (at_ms, kind, org, project,"
+			      " body, once, delivered_ms)"
+			      " VALUES (?, ?, ?, ?, ?, ?, ?)",
+	[STMT_EVENT_DELIVERED] = "UPDATE event SET delivered_ms = ?2"
+				 " WHERE id = ?1 AND delivered_ms = 0",
+	[STMT_EVENT_EACH] = "SELECT " EVENT_COLUMNS " FROM event"
+			    " WHERE id > ?1 ORDER BY id LIMIT ?2",
+	[STMT_EVENT_EACH_PENDING] = "SELECT " EVENT_COLUMNS " FROM event"
+				    " WHERE id > ?1 AND delivered_ms = 0"
+				    " ORDER BY id LIMIT ?2",
+	/* Both are filled in the order of time: the first rows are the oldest.
+	 */
+	[STMT_EVENT_PRUNE] = "DELETE FROM event WHERE id IN (SELECT id FROM"
+			     " (SELECT id, at_ms FROM event ORDER BY id"
+			     " LIMIT ?2) WHERE at_ms < ?1)",
+	[STMT_AUDIT_INSERT] = "INSERT INTO audit (at_ms, uid, action, subject,"
+			      " detail) VALUES (?, ?, ?, ?, ?)",
+	[STMT_AUDIT_EACH] = "SELECT id, at_ms, uid, action, subject, detail"
+			    " FROM audit WHERE id > ?1 ORDER BY id LIMIT ?2",
+	[STMT_AUDIT_PRUNE] = "DELETE FROM audit WHERE id IN (SELECT id FROM"
+			     " (SELECT id, at_ms FROM audit ORDER BY id"
+			     " LIMIT ?2) WHERE at_ms < ?1)",
 };
 
 int records_prepare(struct records *r)
@@ -226,6 +358,29 @@ int statement_change(struct records *r, sqlite3_stmt *st, const char *doing)
 
 	if (rc == 0 && sqlite3_changes(r->db) == 0)
 		rc = records_say(r, RECORDS_ABSENT, "no such row");
+	return rc;
+}
+
+int statement_insert(struct records *r, sqlite3_stmt *st, const char *doing,
+		     int64_t *ret_id)
+{
+	int rc = statement_run(r, st, doing);
+
+	if (rc == 0)
+		*ret_id = sqlite3_last_insert_rowid(r->db);
+	return rc;
+}
+
+int statement_number(struct records *r, sqlite3_stmt *st, int64_t *ret_number)
+{
+	int code = sqlite3_step(st);
+	int rc = 0;
+
+	if (code == SQLITE_ROW)
+		*ret_number = sqlite3_column_int64(st, 0);
+	else
+		rc = records_fail(r, code, "count");
+	statement_finish(st);
 	return rc;
 }
 
