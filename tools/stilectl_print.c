@@ -4,6 +4,8 @@
 #include "stilectl_secret.h"
 #include "stilectl_time.h"
 
+#include "control/config.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,9 +70,9 @@ static void limit_text(const json_t *value, char out[static TIME_TEXT_MAX])
 {
 	json_int_t limit = json_integer_value(json_object_get(value, "limit"));
 	json_int_t ms = json_integer_value(json_object_get(value, "window_ms"));
-	char window[TIME_TEXT_MAX];
+	char window[CONFIG_DURATION_MAX];
 
-	time_duration(ms, window);
+	config_format_duration((uint64_t)ms, window);
 	snprintf(out, TIME_TEXT_MAX, "%" JSON_INTEGER_FORMAT "/%.16s", limit,
 		 window);
 }

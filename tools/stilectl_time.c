@@ -11,10 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SECOND_MS INT64_C(1000)
-#define HOUR_MS (3600 * SECOND_MS)
-#define DAY_MS (24 * HOUR_MS)
-
 int time_from_when(const char *when, int64_t now_ms,
 		   char out[static TIME_TEXT_MAX])
 {
@@ -57,21 +53,6 @@ void time_for_people(const char *rfc3339, char out[static TIME_TEXT_MAX])
 	}
 	rfc3339_format(ms - ms % 1000, out);
 	*strchr(out, 'T') = ' ';
-}
-
-void time_duration(int64_t ms, char out[static TIME_TEXT_MAX])
-{
-	static const struct {
-		const char *name;
-		int64_t ms;
-	} units[] = {
-		{"d", DAY_MS}, {"h", HOUR_MS}, {"s", SECOND_MS}, {"ms", 1}};
-	unsigned i = 0;
-
-	while (ms % units[i].ms != 0)
-		i++;
-	snprintf(out, TIME_TEXT_MAX, "%" PRId64 "%s", ms / units[i].ms,
-		 units[i].name);
 }
 
 void time_elapsed(int64_t s, char out[static TIME_TEXT_MAX])

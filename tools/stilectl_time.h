@@ -19,9 +19,6 @@ int time_from_when(const char *when, int64_t now_ms,
  * time stays as it is (cut at TIME_TEXT_MAX). */
 void time_for_people(const char *rfc3339, char out[static TIME_TEXT_MAX]);
 
-/* 60000 -> "60s", 7200000 -> "2h", 1500 -> "1500ms". */
-void time_duration(int64_t ms, char out[static TIME_TEXT_MAX]);
-
 /* 93784 -> "1d 2h 3m 4s". */
 void time_elapsed(int64_t s, char out[static TIME_TEXT_MAX]);
 

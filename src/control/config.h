@@ -90,9 +90,17 @@ void config_print_reference(FILE *out);
  * 31 days. */
 int config_parse_limit(const char *text, uint32_t *ret_limit,
 		       uint64_t *ret_window_ms);
+/* The same without a bound on either number. */
+int config_parse_rate(const char *text, uint64_t *ret_units,
+		      uint64_t *ret_period_ms);
 /* "1h", "500ms", "30d"; a bare number is seconds. -EINVAL, -ERANGE (more
  * milliseconds than 64 bits hold). */
 int config_parse_duration(const char *text, uint64_t *ret_ms);
+/* 60000 -> "60s", 7200000 -> "2h", 1500 -> "1500ms". */
+#define CONFIG_DURATION_MAX 24
+void config_format_duration(uint64_t ms, char out[static CONFIG_DURATION_MAX]);
+/* A whole number and nothing else. */
+int config_parse_count(const char *text, uint64_t *ret_count);
 /* "4096", "64KiB", "4MiB", "4GiB". -EINVAL, -ERANGE. */
 int config_parse_bytes(const char *text, uint64_t *ret_bytes);
 

@@ -4,6 +4,8 @@
 #include "gate/layout.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 
 struct unit {
 	const char *name;
@@ -68,6 +70,18 @@ int config_parse_duration(const char *text, uint64_t *ret_ms)
 			      ret_ms);
 }
 
+void config_format_duration(uint64_t ms, char out[static CONFIG_DURATION_MAX])
+{
+	static const struct unit units[] = {
+		{"d", 86400000}, {"h", 3600000}, {"s", 1000}, {"ms", 1}};
+	unsigned i = 0;
+
+	while (ms % units[i].factor != 0)
+		i++;
+	snprintf(out, CONFIG_DURATION_MAX, "%" PRIu64 "%s",
+		 ms / units[i].factor, units[i].name);
+}
+
 int config_parse_bytes(const char *text, uint64_t *ret_bytes)
 {
 	static const struct unit units[] = {
@@ -81,18 +95,41 @@ int config_parse_bytes(const char *text, uint64_t *ret_bytes)
 			      ret_bytes);
 }
 
-int config_parse_limit(const char *text, uint32_t *ret_limit,
-		       uint64_t *ret_window_ms)
+int config_parse_count(const char *text, uint64_t *ret_count)
 {
-	uint64_t limit;
-	uint64_t window_ms;
-	int r = parse_number(&text, &limit);
+	uint64_t count;
+	int r = parse_number(&text, &count);
+
+	if (r < 0)
+		return r;
+	if (*text != '\0')
+		return -EINVAL;
+	*ret_count = count;
+	return 0;
+}
+
+int config_parse_rate(const char *text, uint64_t *ret_units,
+		      uint64_t *ret_period_ms)
+{
+	uint64_t units;
+	int r = parse_number(&text, &units);
 
 	if (r < 0)
 		return r;
 	if (*text != '/')
 		return -EINVAL;
-	r = config_parse_duration(text + 1, &window_ms);
+	r = config_parse_duration(text + 1, ret_period_ms);
+	if (r == 0)
+		*ret_units = units;
+	return r;
+}
+
+int config_parse_limit(const char *text, uint32_t *ret_limit,
+		       uint64_t *ret_window_ms)
+{
+	uint64_t limit, window_ms;
+	int r = config_parse_rate(text, &limit, &window_ms);
+
 	if (r < 0)
 		return r;
 	if (limit < 1 || limit > LIMIT_MAX || window_ms < WINDOW_MS_MIN ||
