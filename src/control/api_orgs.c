@@ -35,7 +35,7 @@ void api_org_create(struct call *c)
 	snprintf(org.name, sizeof(org.name), "%s", name);
 	org.limit = limit.limit;
 	org.window_ms = limit.window_ms;
-	r = registry_org_create(c->control->registry, &org);
+	r = registry_org_create(c->control->registry, &org, 0);
 	if (r != 0)
 		call_registry_failed(c, r, "organization name");
 	else

@@ -17,10 +17,10 @@ static const char *const levels[LEVEL_COUNT] = {
 };
 
 static const char *const periods[] = {
-	[PERIOD_DAY] = "day",
-	[PERIOD_WEEK] = "week",
-	[PERIOD_MONTH] = "month",
-	[PERIOD_BILLING] = "billing",
+	[BUDGET_PER_DAY] = "day",
+	[BUDGET_PER_WEEK] = "week",
+	[BUDGET_PER_MONTH] = "month",
+	[BUDGET_PER_BILLING] = "billing",
 };
 
 bool rule_text_parse_level(const char *text, uint8_t *ret_level)
@@ -192,7 +192,7 @@ int budget_text_parse(const char *text, uint64_t *ret_units,
 	r = config_parse_count(number, &units);
 	if (r < 0)
 		return r;
-	for (uint8_t i = PERIOD_DAY; i <= PERIOD_BILLING; i++) {
+	for (uint8_t i = BUDGET_PER_DAY; i <= BUDGET_PER_BILLING; i++) {
 		if (strcmp(periods[i], slash + 1) != 0)
 			continue;
 		if (units > (uint64_t)BUDGET_UNITS_MAX)
@@ -208,7 +208,7 @@ void budget_text_format(uint64_t units, uint8_t period,
 			char out[static RULE_TEXT_MAX])
 {
 	snprintf(out, RULE_TEXT_MAX, "%" PRIu64 "/%s", units,
-		 period >= PERIOD_DAY && period <= PERIOD_BILLING
+		 period >= BUDGET_PER_DAY && period <= BUDGET_PER_BILLING
 			 ? periods[period]
 			 : "");
 }

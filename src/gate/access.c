@@ -35,8 +35,8 @@ static bool near(const struct access *a, const struct check_extra *extra)
 	return false;
 }
 
-enum reason access_check(const struct access *a,
-			 const struct check_extra *extra, uint64_t scope_hash)
+enum reason access_allows(const struct access *a,
+			  const struct check_extra *extra, uint64_t scope_hash)
 {
 	if (a->scopes != 0 && scope_hash != 0 &&
 	    !listed(a->data, a->scopes, scope_hash))

@@ -16,8 +16,8 @@
 
 /* REASON_ALLOW, REASON_SCOPE, REASON_ROUTE or REASON_NETWORK. `extra` may be
  * NULL; scope_hash 0: none is needed. */
-enum reason access_check(const struct access *access,
-			 const struct check_extra *extra, uint64_t scope_hash);
+enum reason access_allows(const struct access *access,
+			  const struct check_extra *extra, uint64_t scope_hash);
 
 /* Bytes of a block with these numbers. */
 uint64_t access_bytes(uint32_t scopes, uint32_t routes, uint32_t networks);

@@ -253,11 +253,8 @@ static bool place_rule(struct gate *g, const struct rule *r, struct ask *a,
 	}
 	state = subjects_state(&table, entry);
 	at->meter = (struct meter *)(void *)state;
-	if (r->algorithm == RULE_WINDOW) {
-		at->entries = (word_t *)(void *)(state + LINE_BYTES);
-		at->entries_log2 = (unsigned)__builtin_ctz(
-			(table.stride - LINE_BYTES) / (uint32_t)sizeof(word_t));
-	}
+	at->entries = subject_entries(r, (struct outside *)(void *)state);
+	at->entries_log2 = subject_log2(r, table.stride);
 	return true;
 }
 
@@ -478,7 +475,7 @@ static enum reason refuse(const struct gate *g, const struct ask *a,
 		return REASON_SUSPENDED;
 	if (likely(KEY_ACCESS(state) == 0))
 		return REASON_ALLOW;
-	return access_check(
+	return access_allows(
 		(const struct access *)(const void *)(g->arena->rings +
 						      (uint64_t)KEY_ACCESS(
 							      state) *

@@ -109,6 +109,7 @@ enum rule_level {
 #define RULE_NAME_LEN 24 /* characters, zero padded */
 #define PLAN_RULES_MAX 16
 #define PLAN_METERS_MAX 8 /* rules of the organization itself */
+#define METERS_MAX 16     /* that it has: those of two plans, for a change */
 
 /* A rule, as the workers read it. Immutable while it is published; the two
  * counts are not claimed. */

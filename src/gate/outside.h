@@ -35,6 +35,22 @@ uint64_t outside_subject(uint64_t seed, const uint8_t address[static 16]);
 /* Bytes of a state, for the table. */
 uint32_t outside_stride(const struct rule *r, unsigned entries_log2);
 
+/* The entries of a window, in a state of any level. */
+static inline word_t *subject_entries(const struct rule *r, struct outside *o)
+{
+	return r->algorithm == RULE_WINDOW
+		       ? (word_t *)(void *)((uint8_t *)o + LINE_BYTES)
+		       : NULL;
+}
+
+static inline unsigned subject_log2(const struct rule *r, uint32_t stride)
+{
+	return r->algorithm == RULE_WINDOW
+		       ? (unsigned)__builtin_ctz((stride - LINE_BYTES) /
+						 (uint32_t)sizeof(word_t))
+		       : 0;
+}
+
 /* Holds the units if there is room, and answers. */
 bool outside_hold(struct arena *a, const struct rule *r, struct outside *o,
 		  word_t *entries, unsigned entries_log2, uint32_t units,

@@ -29,6 +29,7 @@ struct effective {
 	unsigned count;
 	unsigned org_count; /* of level organization: they come first */
 	struct rule_record rules[PLAN_RULES_MAX];
+	uint8_t meter[PLAN_METERS_MAX]; /* meters_assign() */
 };
 
 /* Does the name consist of 1..24 of [a-z0-9_.-]? */

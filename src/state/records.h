@@ -34,7 +34,7 @@
 
 #define NAME_MAX_BYTES 100  /* UTF-8, no control characters, not empty */
 #define ROUTE_MAX_BYTES 255 /* of a route or a scope */
-#define TIMEZONE_MAX_BYTES 64
+#define TIMEZONE_MAX_BYTES 63
 #define PLAN_DEFAULT 1u /* its slot: the plan "default", always there */
 
 enum records_outcome {

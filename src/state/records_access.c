@@ -11,7 +11,7 @@ static int budget_row(struct records *r, sqlite3_stmt *st,
 	if (!row_u32(st, 0, ARENA_PROJECTS_MAX - 1, &rec->project) ||
 	    !row_range(st, 1, 0, PROJECT_BUDGETS_MAX - 1, &idx) ||
 	    !row_range(st, 2, 0, BUDGET_UNITS_MAX, &units) ||
-	    !row_range(st, 3, PERIOD_DAY, PERIOD_BILLING, &period))
+	    !row_range(st, 3, BUDGET_PER_DAY, BUDGET_PER_BILLING, &period))
 		return row_damaged(r, "budget");
 	rec->idx = (uint8_t)idx;
 	rec->units = (uint64_t)units;

@@ -24,8 +24,8 @@ struct pool_record {
 	int64_t expires_ms; /* 0: never */
 	int64_t created_ms;
 	int64_t closed_ms;  /* 0: open */
-	int64_t renewed_ms; /* begin of its period; 0: not renewed */
-	int64_t due_ms;     /* when it is to be renewed or closed; 0: never */
+	int64_t renewed_ms; /* when its month was granted; 0: not monthly */
+	int64_t due_ms;     /* when it is to be closed; 0: never */
 };
 
 struct ledger_record {

@@ -45,17 +45,18 @@ struct rule_record {
 	bool removed; /* an organization's: takes the plan's rule away */
 };
 
-enum budget_period {
-	PERIOD_DAY = 1,
-	PERIOD_WEEK = 2,
-	PERIOD_MONTH = 3,   /* of the calendar */
-	PERIOD_BILLING = 4, /* from the organization's anchor day on */
+enum budget_per { /* the numbers are those of period kinds */
+		  BUDGET_PER_DAY = 1,
+		  BUDGET_PER_WEEK = 2,
+		  BUDGET_PER_MONTH = 3, /* of the calendar */
+		  BUDGET_PER_BILLING =
+			  4, /* from the organization's anchor day on */
 };
 
 struct budget_record {
 	uint32_t project; /* slot */
 	uint8_t idx;      /* 0..PROJECT_BUDGETS_MAX-1 */
-	uint8_t period;   /* enum budget_period */
+	uint8_t period;   /* enum budget_per */
 	uint64_t units;
 	int64_t created_ms;
 };

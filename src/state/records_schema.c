@@ -86,7 +86,7 @@ static const char schema_1[] =
 					       "NOT NULL;";
 
 static_assert(PLANS_MAX == 1023 && RULE_NAME_LEN == 24 && LEVEL_COUNT == 5 &&
-		      ROUTE_MAX_BYTES == 255 && TIMEZONE_MAX_BYTES == 64 &&
+		      ROUTE_MAX_BYTES == 255 && TIMEZONE_MAX_BYTES == 63 &&
 		      RULE_LIMIT_MAX == 1000000000 &&
 		      RULE_BURST_MAX == 1000000 &&
 		      RULE_LEASE_MS_MAX == 86400000 &&
@@ -129,7 +129,7 @@ static const char schema_2[] =
 		     " CHECK (credits IN (0, 1));"
 		     "ALTER TABLE org ADD COLUMN timezone TEXT NOT NULL "
 		     "DEFAULT 'UTC'"
-		     " CHECK (length(timezone) BETWEEN 1 AND 64"
+		     " CHECK (length(timezone) BETWEEN 1 AND 63"
 		     "  AND timezone NOT GLOB '*[^0-9A-Za-z_+/-]*');"
 		     "UPDATE org SET plan = 1, anchor_day ="
 		     " CAST(strftime('%d', created_ms / 1000, 'unixepoch') AS "

@@ -3,6 +3,7 @@
 #include "state/registry_internal.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "gate/keytable.h"
 #include "state/arena.h"
 
@@ -41,6 +42,35 @@ int registry_from_records(struct registry *g, int r, const char *what)
 	}
 }
 
+int registry_begin(struct registry *g, const char *what)
+{
+	return registry_from_records(g, records_begin(g->records), what);
+}
+
+int registry_commit(struct registry *g, const char *what)
+{
+	int r = 0;
+
+	if (g->actor.action[0] != '\0') {
+		g->actor.at_ms = (int64_t)clock_wall_ms();
+		r = records_audit_insert(g->records, &g->actor);
+	}
+	if (r == 0)
+		return registry_from_records(g, records_commit(g->records),
+					     what);
+	r = registry_from_records(g, r, what);
+	records_rollback(g->records);
+	return r;
+}
+
+void registry_act_for(struct registry *g, const struct audit_record *actor)
+{
+	if (actor != NULL)
+		g->actor = *actor;
+	else
+		g->actor.action[0] = '\0';
+}
+
 const char *registry_error(const struct registry *g)
 {
 	return g->error;
@@ -72,12 +102,16 @@ int registry_open(struct registry **ret_registry, struct records *records,
 	check(keytext_prefix_init(&g->prefix, options->key_prefix));
 	claim_init(&g->claim, g->arena, OWNER_CONTROL, NULL);
 	rings_init(&g->rings, arena, options->ring_bytes, fresh);
-	plans_init(&g->plans, g->arena, &g->rings);
 	memset(ret_report, 0, sizeof(*ret_report));
 
 	r = records_count(records, &counts);
 	if (r < 0) {
 		snprintf(err, err_len, "%s", records_error(records));
+		goto out_free;
+	}
+	r = registry_plans_load(g);
+	if (r != 0) {
+		snprintf(err, err_len, "loading the limits: %s", strerror(-r));
 		goto out_free;
 	}
 	r = keytable_init(table, counts.keys, epoch);
@@ -104,7 +138,7 @@ int registry_open(struct registry **ret_registry, struct records *records,
 out_table:
 	keytable_deinit(table);
 out_free:
-	plans_deinit(&g->plans);
+	registry_plans_unload(g);
 	rings_deinit(&g->rings);
 	free(g);
 	return r;
@@ -113,7 +147,7 @@ out_free:
 struct registry *registry_close(struct registry *g)
 {
 	keytable_deinit(g->table);
-	plans_deinit(&g->plans);
+	registry_plans_unload(g);
 	rings_deinit(&g->rings);
 	free(g);
 	return NULL;

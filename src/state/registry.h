@@ -13,7 +13,12 @@
  *            negative errno (disk, database), text in registry_error().
  */
 #include "base/id.h"
+#include "state/access.h"
+#include "state/effective.h"
 #include "state/records.h"
+#include "state/records_credits.h"
+#include "state/records_events.h"
+#include "state/records_plans.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,6 +33,7 @@ enum registry_outcome {
 		3, /* a capacity is used up; registry_error() names it */
 	REGISTRY_INVALID = 4, /* out of range; registry_error() says what */
 	REGISTRY_REVOKED = 5, /* the key is revoked or expired: cannot rotate */
+	REGISTRY_IN_USE = 6,  /* others refer to it; registry_error() says so */
 };
 
 struct registry;
@@ -41,6 +47,10 @@ struct registry_options {
 	uint32_t default_limit;
 	uint64_t default_window_ms;
 	const char *key_prefix;
+	/* What all share: entries for request ids, cells of usage, holds; and
+	 * of the table of a rule that does not say. */
+	uint32_t request_ids, cells, holds, subjects;
+	uint64_t request_id_ms; /* an id is remembered */
 	/* Windows of a fresh arena count as full until they have passed, unless
 	 * a snapshot of a clean stop was restored: from the boot on when nobody
 	 * has served since, else from now on. To tell the two apart a snapshot
@@ -78,32 +88,142 @@ struct registry *registry_close(struct registry *g);
 const char *registry_error(const struct registry *g);
 struct records *registry_records(struct registry *g); /* for reading */
 
-/* rec->name, limit, window_ms in (both 0 = configured default); the rest out.
- */
-int registry_org_create(struct registry *g, struct org_record *rec);
+/* Who asks for the changes that follow, until NULL: uid, action, subject and
+ * detail. Each change is then recorded in the audit trail, in the same durable
+ * step. */
+void registry_act_for(struct registry *g, const struct audit_record *actor);
+
+/* ---- organizations ---- */
+
+/* rec->name, plan (slot, 0 = the default one), limit and window_ms (both 0:
+ * none of its own) and credits (are they counted?) in; the rest out. `granted`
+ * credits, if any, are a pack. */
+int registry_org_create(struct registry *g, struct org_record *rec,
+			uint64_t granted);
+/* A limit of its own, in place of the rule "org" of its plan. */
 int registry_org_set_limit(struct registry *g, uint32_t org, uint32_t limit,
 			   uint64_t window_ms);
 int registry_org_set_suspended(struct registry *g, uint32_t org,
 			       bool suspended);
 
+int registry_org_set_plan(struct registry *g, uint32_t org, uint32_t plan);
+/* Day 1..31 and time zone that billing periods begin by. A period that runs
+ * ends when it was to end. */
+int registry_org_set_billing(struct registry *g, uint32_t org,
+			     uint8_t anchor_day, const char *zone);
+/* The rules that the organization has. */
+int registry_org_rules(struct registry *g, const struct org_record *rec,
+		       struct effective *ret);
+
+/* ---- plans and rules ---- */
+
+/* rec->name in; the rest out. */
+int registry_plan_create(struct registry *g, struct plan_record *rec);
+/* REGISTRY_IN_USE: organizations have it; REGISTRY_INVALID: the default one. */
+int registry_plan_remove(struct registry *g, uint32_t plan);
+/* Sets a rule of a plan (rule->plan) or of an organization (rule->org), also
+ * while it is in use. What was counted stays, unless level, algorithm or route
+ * become others. rule->id out. REGISTRY_INVALID: out of range, or one of the
+ * organizations that it concerns would have too many. */
+int registry_rule_set(struct registry *g, struct rule_record *rule);
+/* An organization's: from then on it has what its plan says. */
+int registry_rule_remove(struct registry *g, uint32_t plan, uint32_t org,
+			 const char *name);
+
+/* ---- projects ---- */
+
 /* rec->org and name in; the rest out. */
 int registry_project_create(struct registry *g, struct project_record *rec);
+/* With budgets: idx, units and period of each in. */
+int registry_project_create_capped(struct registry *g,
+				   struct project_record *rec,
+				   struct budget_record *budgets,
+				   unsigned count);
+/* budget->project, idx, units and period in. */
+int registry_budget_set(struct registry *g, struct budget_record *budget);
+int registry_budget_remove(struct registry *g, uint32_t project, uint8_t idx);
+
+/* ---- keys ---- */
 
 /* rec->org, project, name, expires_ms in; the rest out. The plaintext is
  * written to `text` (terminated); the caller shows it once and wipes it. */
 int registry_key_create(struct registry *g, struct key_record *rec,
 			char text[static KEY_TEXT_MAX]);
+/* For these scopes, routes and networks only: kind and text of each in. */
+int registry_key_create_for(struct registry *g, struct key_record *rec,
+			    struct access_record *access, unsigned count,
+			    char text[static KEY_TEXT_MAX]);
+/* What a key may be used for; none of a kind: everything. */
+struct key_access {
+	unsigned count;
+	struct access_record at[ACCESS_MAX];
+};
+int registry_key_access(struct registry *g, const struct key_record *rec,
+			struct key_access *ret_access);
 /* Import by hash, all or nothing, one durable step: recs[i].org, project,
  * name, hash, expires_ms in. *ret_bad: the first one at fault. */
 int registry_key_import(struct registry *g, struct key_record *recs,
 			size_t count, size_t *ret_bad);
 int registry_key_revoke(struct registry *g, const char *id,
 			struct key_record *ret_rec);
-/* A new key with the same organization, project, name and expiry; the old one
- * expires after grace_ms (0 = revoked now), never later than it would have. */
+/* A disabled key is answered as an unknown one until it is enabled again.
+ * REGISTRY_REVOKED. */
+int registry_key_set_disabled(struct registry *g, const char *id, bool disabled,
+			      struct key_record *ret_rec);
+/* A new key with the same organization, project, name, access and expiry; the
+ * old one expires after grace_ms (0 = revoked now), never later than it would
+ * have. */
 int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 			struct key_record *ret_old, struct key_record *ret_new,
 			char text[static KEY_TEXT_MAX]);
+
+/* ---- credits ---- */
+
+/* A pool: rec->org, kind (any but subscription and overage), route, granted
+ * and expires_ms in; the rest out. From then on the credits of the organization
+ * are counted. REGISTRY_EXISTS: a trial of that route was granted before;
+ * REGISTRY_FULL: it has CREDIT_POOLS_MAX pools with something in them. */
+int registry_credits_grant(struct registry *g, struct pool_record *rec);
+/* So many credits each month, the first now; what is left at the end of a month
+ * lapses. Trial pools end. 0: the subscription ends,
+ * with what is left of it; REGISTRY_ABSENT when there is none. */
+int registry_credits_subscribe(struct registry *g, uint32_t org,
+			       uint64_t monthly);
+/* Closes a pool; what is left of it is gone. REGISTRY_ABSENT. */
+int registry_credits_revoke(struct registry *g, uint32_t org, uint32_t pool);
+/* Pay as you go, at most `max` a month, when all other pools are empty. */
+int registry_credits_overage(struct registry *g, uint32_t org, bool enabled,
+			     uint64_t max);
+/* For timers. A new month begins: subscription and overage are granted anew,
+ * and what is left of the old ones lapses. Once a month is the caller's;
+ * pool_record.renewed_ms says when it was last. REGISTRY_ABSENT: there is
+ * nothing to renew. */
+int registry_credits_renew(struct registry *g, uint32_t org, int64_t now_ms);
+/* Closes pools that have expired, at most `max` of them. How many organizations
+ * that concerned, or negative errno. (Decisions know by themselves that a pool
+ * has expired.) */
+int registry_credits_expire(struct registry *g, int64_t now_ms, unsigned max);
+
+/* A pool with what the arena counts. */
+struct pool_live {
+	struct pool_record record;
+	uint64_t used; /* less what was returned */
+	int64_t rest;
+};
+/* The open pools in the order of their consumption. */
+int registry_credits_live(struct registry *g, uint32_t org,
+			  struct pool_live ret_pools[static CREDIT_POOLS_MAX],
+			  unsigned *ret_count);
+
+/* ---- events ---- */
+
+/* kind, org, project, body and once in. REGISTRY_EXISTS: it was raised before.
+ */
+int registry_event_raise(struct registry *g, struct event_record *rec);
+
+/* Once a second: makes room for new subjects of rules and new request ids.
+ * Waits for a grace period. */
+void registry_tend(struct registry *g);
 
 /* Live numbers, from the arena. */
 struct org_live {

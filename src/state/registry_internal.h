@@ -4,17 +4,63 @@
 
 /*
  * state/registry_internal - what registry.c (open, outcomes), registry_load.c
- * (start-up), registry_slots.c (lines of the arena), registry_orgs.c and
- * registry_keys.c share. Nobody else includes it.
+ * (start-up), registry_slots.c (lines of the arena), registry_apply.c (blocks
+ * of the arena), registry_shares.c (blocks that many use) and, by what they
+ * change, registry_orgs.c, registry_plans.c, registry_keys.c,
+ * registry_access.c and registry_credits.c share. Nobody else includes it.
+ *
+ * A change goes: check it, begin, write the records, take the room that it
+ * needs in the arena, commit, let the arena follow, grace period, give back
+ * what is no longer used. Whatever can fail comes before the commit.
  */
 #include "base/keytext.h"
 #include "gate/claim.h"
 #include "gate/layout.h"
-#include "state/plans.h"
+#include "gate/subjects.h"
+#include "state/effective.h"
+#include "state/records_credits.h"
+#include "state/records_events.h"
 #include "state/registry.h"
 #include "state/rings.h"
 
+#include <inttypes.h>
+
 #define ID_TRIES 8 /* random ids before "taken" is believed */
+
+/* The rules of a plan, as last read. */
+struct plan_rules {
+	unsigned count;
+	struct rule_record at[];
+};
+
+/* Blocks of rules that many organizations use, found by what is in them. */
+struct share {
+	uint64_t hash;
+	uint64_t block; /* 0: none */
+	uint32_t refs;
+};
+struct shares {
+	struct share *at;
+	size_t room; /* 0, or a power of two */
+	size_t count;
+};
+
+/* Where the search for entries at rest is. */
+struct table_tending {
+	uint32_t cursor;
+	bool marked;
+};
+
+/* The table of a rule of another level than the organization. */
+struct rule_table {
+	uint32_t rule; /* its number in the records */
+	uint8_t algorithm, level;
+	uint32_t stride;
+	uint32_t refs;      /* blocks of rules that name it */
+	uint64_t block;     /* 0: this place is free */
+	struct rule sample; /* as it was last */
+	struct table_tending tending;
+};
 
 struct registry {
 	struct records *records;
@@ -24,9 +70,19 @@ struct registry {
 	struct epoch *epoch;
 	struct claim claim;
 	struct rings rings;
-	struct plans plans;
 	struct keytext_prefix prefix;
 	struct registry_options options;
+	struct plan_rules *plans[PLANS_MAX + 1]; /* by slot; NULL: to be read */
+	struct shares shares;
+	size_t adopting; /* where in shares the last one was */
+	struct rule_table *tables;
+	size_t tables_count, tables_room;
+	struct table_tending once_tending;
+	/* A bit for each organization that may have rules of its own. */
+	uint8_t *ruled;
+	struct rule_record own[RULES_OF_ONE_MAX]; /* to build with */
+	struct effective effective;               /* likewise */
+	struct audit_record actor; /* action "": nobody in particular */
 	char error[256];
 };
 
@@ -38,6 +94,174 @@ int registry_fail(struct registry *g, int result, const char *fmt, ...)
 
 /* The outcome of a records call, in the registry's words. */
 int registry_from_records(struct registry *g, int r, const char *what);
+
+/* A batch of records; the second writes the audit trail and commits. */
+int registry_begin(struct registry *g, const char *what);
+int registry_commit(struct registry *g, const char *what);
+/* Commits after 0 from the records, rolls back after anything else. */
+int registry_finish(struct registry *g, int r, const char *what);
+
+/* ---- registry_meters.c ---- */
+
+/* Room in the arena that an organization's rules need and it does not have:
+ * rings by meter, and a block for the meters but the first. */
+struct meters_room {
+	uint64_t rings[METERS_MAX];
+	uint64_t more;
+};
+/* Gives each rule of level organization its meter: the one that a rule of the
+ * same name and algorithm has in `had`; NULL: there was nothing. */
+void meters_assign(const struct plan *had, struct effective *e);
+/* -ENOSPC, -ENOMEM. */
+int meters_take(struct registry *g, uint32_t org, const struct effective *e,
+		struct meters_room *ret_room);
+void meters_give(struct registry *g, const struct meters_room *room);
+/* Before `plan` is published: its meters are ready. The rings that were
+ * replaced are in *room afterwards, to be given back after a grace period. */
+void meters_prepare(struct registry *g, uint32_t org, const struct plan *had,
+		    const struct plan *plan, struct meters_room *room);
+/* After a grace period: what only `had` used is free. */
+void meters_forget(struct registry *g, uint32_t org, const struct plan *had,
+		   const struct plan *plan);
+/* At start: what the organization's meters use is in use. -EINVAL: damaged. */
+int meters_adopt(struct registry *g, uint32_t org, const struct plan *plan);
+/* An organization that was never published. */
+void meters_withdraw(struct registry *g, uint32_t org, const struct plan *plan);
+
+/* ---- registry_tables.c ---- */
+
+/* The table of a rule, made when there is none that serves it. */
+int tables_take(struct registry *g, struct rule *r, uint32_t subjects);
+void tables_ref(struct registry *g, const struct plan *plan);
+void tables_unref(struct registry *g, const struct plan *plan);
+/* At start: the tables that a block of rules names. -EINVAL: damaged. */
+int tables_adopt(struct registry *g, const struct plan *plan);
+void tables_recover(struct registry *g, const struct plan *plan);
+void tables_deinit(struct registry *g);
+
+/* Request ids, cells of usage, holds: at start, before and after
+ * rings_settle(). */
+int shared_adopt(struct registry *g);
+int shared_make(struct registry *g);
+
+/* ---- registry_plans.c ---- */
+
+/* Everything about plans that is kept in memory. -ENOMEM or of the records. */
+int registry_plans_load(struct registry *g);
+void registry_plans_unload(struct registry *g);
+
+/* The organization's rules into g->effective. REGISTRY_INVALID: too many. */
+int registry_effective(struct registry *g, const struct org_record *rec);
+/* Organizations whose rules are about to change. */
+struct plan_change {
+	struct {
+		uint32_t org;
+		struct meters_room room;
+		uint64_t block;
+	} * at;
+	size_t count, room;
+};
+/* Takes the room for the organization's rules as the records say now. On
+ * failure nothing more was taken; the caller abandons what was. */
+int plan_change_add(struct registry *g, struct plan_change *c,
+		    const struct org_record *rec);
+/* After the commit. */
+void plan_change_apply(struct registry *g, struct plan_change *c);
+/* Instead. */
+void plan_change_abandon(struct registry *g, struct plan_change *c);
+
+/* ---- registry_shares.c ---- */
+
+/* A published or publishable block with the rules, one reference to it taken.
+ * -ENOSPC, -ENOMEM. */
+int share_take(struct registry *g, const struct effective *e,
+	       uint64_t *ret_block);
+/* Gives the reference back: after a grace period, or when it was never
+ * published. 0 is nothing. */
+void share_put(struct registry *g, uint64_t block);
+/* At start: one reference to a block that the arena carries over. -EINVAL:
+ * damaged. */
+int share_adopt(struct registry *g, uint64_t block);
+void shares_deinit(struct registry *g);
+
+/* ---- registry_apply.c: the seam to the engine ---- */
+
+/* The arena's place of a block. */
+void *apply_block(struct registry *g, uint64_t block);
+/* log2 of the words that `bytes` take. */
+unsigned apply_log2(size_t bytes);
+
+/* A new block of rules, not published. -ENOSPC, -ENOMEM. */
+int apply_plan_make(struct registry *g, const uint8_t *image, size_t len,
+		    uint64_t *ret_block);
+bool apply_plan_sane(struct registry *g, uint64_t block);
+/* A block of rules that no organization uses any more; after a grace period. */
+void apply_plan_free(struct registry *g, uint64_t block);
+/* The organization decides by this block from now on; what it decided by
+ * before. No grace period. */
+uint64_t apply_plan_publish(struct registry *g, uint32_t org, uint64_t block);
+/* What is in a block, without what the engine writes into it: bytes used of
+ * `out`. */
+#define PLAN_BYTES_MAX                                                         \
+	(sizeof(struct plan) + PLAN_RULES_MAX * sizeof(struct rule))
+size_t apply_plan_image(const struct plan *plan,
+			uint8_t out[static PLAN_BYTES_MAX]);
+/* The block that these rules make; line-aligned. Their tables are there
+ * afterwards. -ENOSPC, -ENOMEM. */
+int apply_plan_fill(struct registry *g, const struct effective *e,
+		    uint8_t out[static PLAN_BYTES_MAX], size_t *ret_len);
+
+/* A block with what the key may be used for, not published; *ret_place 0 when
+ * that is everything. -ENOSPC, -ENOMEM. */
+int apply_access_make(struct registry *g, const struct access_record *of,
+		      unsigned count, uint32_t *ret_place);
+/* After a grace period, or never published. 0 is nothing. */
+void apply_access_free(struct registry *g, uint32_t place);
+/* State and access of a key; no grace period. Returns the place before. */
+uint32_t apply_key_state(struct registry *g, uint32_t key,
+			 enum slot_state state, uint32_t place);
+
+/* Caps one of a project's budgets; BUDGET_NONE: not. No grace period. */
+void apply_budget(struct registry *g, uint32_t project, uint8_t idx,
+		  uint64_t cap);
+
+/* Nothing is used, in no period: after a grace period without a cap. */
+void apply_budget_reset(struct registry *g, uint32_t project, uint8_t idx);
+
+/* A pool that was in the arena and is no more. */
+struct pool_rest {
+	uint32_t id;
+	int64_t rest; /* balance when it went */
+};
+/* A block for so many pools, empty and not published. -ENOSPC, -ENOMEM. */
+int apply_credits_make(struct registry *g, unsigned pools, uint64_t *ret_block);
+/* Swaps the organization's pools for these, in the order of their consumption;
+ * one that it had keeps what was counted. Then a grace period; what it had is
+ * free. Returns how many went, into `rests`. */
+unsigned apply_credits_swap(struct registry *g, uint32_t org, uint64_t block,
+			    const struct pool_record *pools, unsigned count,
+			    struct pool_rest rests[static CREDIT_POOLS_MAX]);
+/* Credits are not counted (any more). With a grace period. */
+void apply_credits_none(struct registry *g, uint32_t org);
+/* Can these be the pools of a live block? */
+bool apply_credits_sane(struct registry *g, uint64_t block);
+
+/* ---- registry_credits.c ---- */
+
+#define CREDITS_RANGE "credits are 0 to %" PRId64
+/* In a batch: the pool and its first line in the ledger. */
+int registry_pool_insert(struct registry *g, struct pool_record *rec,
+			 const char *why);
+/* At start: the organizations' pools follow the records. */
+int registry_credits_load(struct registry *g);
+
+/* ---- registry_access.c ---- */
+
+/* At start, behind projects and keys: budgets and access. */
+int registry_access_load(struct registry *g);
+/* Room for the access of a key; what is in it is checked. */
+int registry_access_take(struct registry *g, const struct access_record *access,
+			 unsigned count, uint32_t *ret_place);
 
 /* ---- registry_load.c ---- */
 
@@ -59,18 +283,9 @@ int registry_disown_snapshot(struct registry *g, const char *state_dir,
 
 /* ---- registry_orgs.c ---- */
 
-/* The room that a limit needs: its plan, and a ring, 0 when the one that the
- * organization has will do. -ENOSPC, -ENOMEM. */
-struct limit_room {
-	uint64_t plan, ring;
-};
-int registry_take_room(struct registry *g, const struct org_record *rec,
-		       struct limit_room *ret_room);
-void registry_give_room(struct registry *g, const struct limit_room *room);
-
-/* The arena follows the record, and the room is used. */
-void registry_apply_limit(struct registry *g, const struct org_record *rec,
-			  const struct limit_room *room);
+/* REGISTRY_INVALID: out of range. */
+int registry_check_limit(struct registry *g, uint32_t limit,
+			 uint64_t window_ms);
 
 /* ---- registry_slots.c ---- */
 
@@ -78,21 +293,20 @@ void registry_apply_limit(struct registry *g, const struct org_record *rec,
  * An organization or a key is set up while its record is not durable yet; its
  * state stays SLOT_FREE until it is published. A check that finds such a key
  * refuses it, the snapshot does not look at it, and the next start takes
- * nothing over from it. -ENOSPC, -ENOMEM.
+ * nothing over from it. -ENOSPC, -ENOMEM. Its rules are not here:
+ * plan_change_add().
  */
 int slot_setup_org(struct registry *g, const struct org_record *rec);
 int slot_setup_project(struct registry *g, const struct project_record *rec);
 /* At start, counters of the same key are kept. */
 int slot_setup_key(struct registry *g, const struct key_record *rec);
 
-void slot_set_plan(struct org *org, uint64_t plan);
 void slot_publish_org(struct registry *g, const struct org_record *rec);
-void slot_publish_key(struct registry *g, const struct key_record *rec);
+/* `access` is a place of apply_access_make(). */
+void slot_publish_key(struct registry *g, const struct key_record *rec,
+		      uint32_t access);
 /* Instead of publishing. */
 void slot_withdraw_org(struct registry *g, const struct org_record *rec);
-
-/* Limit and window of the record as a rule, named "org". */
-struct rule slot_rule(const struct org_record *rec);
 
 /* Does the arena hold counters of this key or organization? */
 static inline bool slot_holds(const half_t *state, struct id has, struct id id)

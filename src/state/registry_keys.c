@@ -7,6 +7,7 @@
 #include "base/keytext.h"
 #include "base/sha256.h"
 #include "gate/keytable.h"
+#include "state/access.h"
 
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -77,30 +78,59 @@ static int check_expiry(struct registry *g, const struct key_record *rec)
 	return 0;
 }
 
-int registry_key_create(struct registry *g, struct key_record *rec,
-			char text[static KEY_TEXT_MAX])
+/* In the batch: what the new key may be used for. */
+static int insert_access(struct registry *g, uint32_t key,
+			 struct access_record *access, unsigned count,
+			 uint32_t *ret_place)
 {
+	int r = 0;
+
+	for (unsigned i = 0; i < count && r == 0; i++) {
+		access[i].key = key;
+		r = registry_from_records(
+			g, records_access_insert(g->records, &access[i]),
+			"key");
+	}
+	return r != 0 ? r : registry_access_take(g, access, count, ret_place);
+}
+
+int registry_key_create_for(struct registry *g, struct key_record *rec,
+			    struct access_record *access, unsigned count,
+			    char text[static KEY_TEXT_MAX])
+{
+	uint32_t place = 0;
 	int r = check_expiry(g, rec);
 
+	if (r == 0)
+		r = registry_begin(g, "key");
 	if (r != 0)
 		return r;
-	r = records_begin(g->records);
-	if (r < 0)
-		return registry_from_records(g, r, "key");
+	rec->disabled = false;
 	r = make_key(g, rec, text);
 	if (r != 0) {
 		records_rollback(g->records);
 		goto out_wipe;
 	}
-	r = registry_from_records(g, records_commit(g->records), "key");
+	r = insert_access(g, rec->slot, access, count, &place);
+	if (r != 0)
+		records_rollback(g->records);
+	else
+		r = registry_commit(g, "key");
 	if (r == 0) {
-		slot_publish_key(g, rec);
+		slot_publish_key(g, rec, place);
 		return 0;
 	}
 	withdraw_keys(g, rec, 1);
+	apply_access_free(g, place);
 out_wipe:
 	OPENSSL_cleanse(text, KEY_TEXT_MAX);
 	return r;
+}
+
+int registry_key_create(struct registry *g, struct key_record *rec,
+			char text[static KEY_TEXT_MAX])
+{
+	return registry_key_create_for(g, rec, NULL, 0, text);
 }
 
 static int import_key(struct registry *g, struct key_record *rec)
@@ -111,6 +141,7 @@ static int import_key(struct registry *g, struct key_record *rec)
 		return r;
 	rec->created_ms = (int64_t)clock_wall_ms();
 	rec->revoked_ms = 0;
+	rec->disabled = false;
 	/* "Taken" may mean the id: among a million that happens. */
 	do {
 		if (!keytext_random_id(&rec->id))
@@ -124,24 +155,34 @@ int registry_key_import(struct registry *g, struct key_record *recs,
 			size_t count, size_t *ret_bad)
 {
 	size_t i, done = 0;
-	int r = records_begin(g->records);
+	int r = registry_begin(g, "key");
 
 	*ret_bad = 0;
-	if (r < 0)
-		return registry_from_records(g, r, "key");
+	if (r != 0)
+		return r;
 	for (; r == 0 && done < count; done += r == 0) {
 		*ret_bad = done;
 		r = import_key(g, &recs[done]);
 	}
 	if (r == 0)
-		r = registry_from_records(g, records_commit(g->records), "key");
+		r = registry_commit(g, "key");
 	else
 		records_rollback(g->records);
 	if (r != 0)
 		withdraw_keys(g, recs, done);
 	for (i = 0; r == 0 && i < count; i++)
-		slot_publish_key(g, &recs[i]);
+		slot_publish_key(g, &recs[i], 0);
 	return r;
+}
+
+/* No check that starts later passes with it; its access is free. */
+static void retire_key(struct registry *g, const struct key_record *rec)
+{
+	uint32_t access = apply_key_state(g, rec->slot, SLOT_REVOKED, 0);
+
+	keytable_remove(g->table, rec->hash, rec->slot);
+	epoch_wait(g->epoch);
+	apply_access_free(g, access);
 }
 
 int registry_key_revoke(struct registry *g, const char *id,
@@ -154,16 +195,46 @@ int registry_key_revoke(struct registry *g, const char *id,
 		return r;
 	if (ret_rec->revoked_ms == 0) {
 		ret_rec->revoked_ms = (int64_t)clock_wall_ms();
-		r = registry_from_records(
-			g,
-			records_key_revoke(g->records, ret_rec->slot,
-					   ret_rec->revoked_ms),
-			"key");
+		r = registry_begin(g, "key");
+		if (r == 0)
+			r = registry_finish(
+				g,
+				records_key_revoke(g->records, ret_rec->slot,
+						   ret_rec->revoked_ms),
+				"key");
 		if (r != 0)
 			return r;
 	}
-	slot_set_half(&g->arena->keys[ret_rec->slot].state, SLOT_REVOKED);
-	keytable_remove(g->table, ret_rec->hash, ret_rec->slot);
+	retire_key(g, ret_rec);
+	return 0;
+}
+
+int registry_key_set_disabled(struct registry *g, const char *id, bool disabled,
+			      struct key_record *ret_rec)
+{
+	half_t *word;
+	uint32_t access;
+	int r = registry_from_records(
+		g, records_key_find(g->records, id, ret_rec), "key");
+
+	if (r != 0)
+		return r;
+	if (ret_rec->revoked_ms != 0)
+		return registry_fail(g, REGISTRY_REVOKED, "the key is revoked");
+	r = registry_begin(g, "key");
+	if (r == 0)
+		r = registry_finish(g,
+				    records_key_set_disabled(g->records,
+							     ret_rec->slot,
+							     disabled),
+				    "key");
+	if (r != 0)
+		return r;
+	ret_rec->disabled = disabled;
+	word = &g->arena->keys[ret_rec->slot].state;
+	/* PAIRS: nothing; only this thread stores it. */
+	access = KEY_ACCESS(atomic_load_explicit(word, memory_order_relaxed));
+	slot_publish_key(g, ret_rec, access);
 	epoch_wait(g->epoch);
 	return 0;
 }
@@ -173,6 +244,8 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 			char text[static KEY_TEXT_MAX])
 {
 	int64_t now = (int64_t)clock_wall_ms();
+	struct key_access access = {.count = 0};
+	uint32_t place = 0;
 	int r = registry_from_records(
 		g, records_key_find(g->records, id, ret_old), "key");
 
@@ -188,13 +261,26 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 			"the key is revoked or expired; create a new "
 			"one");
 	*ret_new = *ret_old;
-	r = records_begin(g->records);
-	if (r < 0)
-		return registry_from_records(g, r, "key");
+	r = registry_key_access(g, ret_old, &access);
+	if (r == 0)
+		r = registry_begin(g, "key");
+	if (r != 0)
+		return r;
 	r = make_key(g, ret_new, text);
 	if (r != 0) {
 		records_rollback(g->records);
 		goto out_wipe;
+	}
+	r = insert_access(g, ret_new->slot, access.at, access.count, &place);
+	if (r == 0 && ret_old->disabled)
+		r = registry_from_records(
+			g,
+			records_key_set_disabled(g->records, ret_new->slot,
+						 true),
+			"key");
+	if (r != 0) {
+		records_rollback(g->records);
+		goto out_withdraw;
 	}
 	if (grace_ms == 0) {
 		ret_old->revoked_ms = now;
@@ -210,21 +296,20 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 		records_rollback(g->records);
 		goto out_withdraw;
 	}
-	r = registry_from_records(g, records_commit(g->records), "key");
+	r = registry_commit(g, "key");
 	if (r != 0)
 		goto out_withdraw;
-	slot_publish_key(g, ret_new);
+	slot_publish_key(g, ret_new, place);
 	slot_set_word(&g->arena->keys[ret_old->slot].expires_ms,
 		      (uint64_t)ret_old->expires_ms);
-	if (ret_old->revoked_ms != 0) {
-		slot_set_half(&g->arena->keys[ret_old->slot].state,
-			      SLOT_REVOKED);
-		keytable_remove(g->table, ret_old->hash, ret_old->slot);
-	}
-	epoch_wait(g->epoch);
+	if (ret_old->revoked_ms != 0)
+		retire_key(g, ret_old);
+	else
+		epoch_wait(g->epoch);
 	return 0;
 out_withdraw:
 	withdraw_keys(g, ret_new, 1);
+	apply_access_free(g, place);
 out_wipe:
 	OPENSSL_cleanse(text, KEY_TEXT_MAX);
 	return r;

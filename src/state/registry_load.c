@@ -38,7 +38,7 @@ static bool carries_on(const struct loading *l, const struct org *org,
 {
 	return rec->slot < l->had &&
 	       slot_holds(&org->state, org->id, rec->id) &&
-	       claim_load(&org->first.ring) != 0;
+	       claim_load(&org->plan) != 0;
 }
 
 /* What every decision leaves true. (A gate that is still odd after recovery
@@ -60,8 +60,26 @@ static int adopt_org(const struct org_record *rec, void *arg)
 	if (!sane(org))
 		return -EINVAL;
 	l->carried++;
-	r = rings_adopt(&l->g->rings, claim_load(&org->first.ring));
+	r = share_adopt(l->g, claim_load(&org->plan));
+	if (r == 0)
+		r = meters_adopt(l->g, rec->slot,
+				 apply_block(l->g, claim_load(&org->plan)));
+	if (r == 0 && claim_load(&org->credits) != 0)
+		r = rings_adopt(&l->g->rings, claim_load(&org->credits));
 	return r;
+}
+
+/* Behind rings_settle(), which sees to it that their pages are there. */
+static int judge_credits(const struct org_record *rec, void *arg)
+{
+	struct loading *l = arg;
+	struct org *org = &l->g->arena->orgs[rec->slot];
+
+	return !carries_on(l, org, rec) || claim_load(&org->credits) == 0 ||
+			       apply_credits_sane(l->g,
+						  claim_load(&org->credits))
+		       ? 0
+		       : -EINVAL;
 }
 
 /* Slots that the arena carries over but no record names any more (an older
@@ -73,8 +91,8 @@ static void free_orgs(struct loading *l, uint32_t end)
 
 		org->id = (struct id){{0}};
 		slot_set_half(&org->state, SLOT_FREE);
-		slot_set_word(&org->first.ring, 0);
 		slot_set_word(&org->plan, 0);
+		slot_set_word(&org->credits, 0);
 	}
 }
 
@@ -93,25 +111,28 @@ static int load_org(const struct org_record *rec, void *arg)
 	struct loading *l = arg;
 	struct registry *g = l->g;
 	struct org *org = &g->arena->orgs[rec->slot];
-	int r;
+	struct plan_change change = {0};
+	int r = 0;
 
 	free_orgs(l, rec->slot);
 	l->next = rec->slot + 1;
 	l->report->orgs++;
-	if (carries_on(l, org, rec)) {
-		struct limit_room room;
-
-		/* Plans of the process before are not carried over. */
-		slot_set_word(&org->plan, 0);
-		r = registry_take_room(g, rec, &room);
-		if (r == 0)
-			registry_apply_limit(g, rec, &room);
-	} else {
+	if (!carries_on(l, org, rec))
 		r = slot_setup_org(g, rec);
-	}
 	if (r == 0)
-		slot_publish_org(g, rec);
-	return r;
+		r = plan_change_add(g, &change, rec);
+	if (r != 0) {
+		plan_change_abandon(g, &change);
+		return r < 0 ? r
+		       : r == REGISTRY_FULL
+			       ? -ENOSPC
+			       : -EBADMSG; /* too many: edited by a stranger */
+	}
+	plan_change_apply(g, &change);
+	if (!rec->credits)
+		apply_credits_none(g, rec->slot);
+	slot_publish_org(g, rec);
+	return 0;
 }
 
 static int load_project(const struct project_record *rec, void *arg)
@@ -152,7 +173,7 @@ static int load_key(const struct key_record *rec, void *arg)
 	r = slot_setup_key(g, rec);
 	if (r < 0)
 		return r;
-	slot_publish_key(g, rec);
+	slot_publish_key(g, rec, 0);
 	if (rec->revoked_ms != 0)
 		return 0;
 	memcpy(l->ahead[l->count].hash, rec->hash, sizeof(rec->hash));
@@ -214,7 +235,11 @@ static int adopt(struct loading *l, bool *fresh, char *err, size_t err_len)
 	if (r == 0)
 		r = records_each_org(g->records, 0, 0, adopt_org, l);
 	if (r == 0)
+		r = shared_adopt(g);
+	if (r == 0)
 		r = rings_settle(&g->rings);
+	if (r == 0)
+		r = records_each_org(g->records, 0, 0, judge_credits, l);
 	if (r == -EINVAL || (r == 0 && foreign(l))) {
 		*fresh = true;
 		return discard(g, l->report,
@@ -233,6 +258,9 @@ static int each_record(struct loading *l, uint32_t had_keys)
 	int r;
 
 	l->next = 1;
+	r = shared_make(l->g);
+	if (r < 0)
+		return r;
 	r = records_each_org(records, 0, 0, load_org, l);
 	if (r < 0)
 		return r;
@@ -248,7 +276,8 @@ static int each_record(struct loading *l, uint32_t had_keys)
 	if (r < 0)
 		return r;
 	free_keys(l, l->had);
-	return 0;
+	r = registry_access_load(l->g);
+	return r < 0 ? r : registry_credits_load(l->g);
 }
 
 int registry_load(struct registry *g, bool *fresh,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Organizations and their projects. */
+/* Organizations. */
 #include "state/registry_internal.h"
 
 #include "base/clock.h"
@@ -9,8 +9,16 @@
 #include "gate/step.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 
-static int check_limit(struct registry *g, uint32_t limit, uint64_t window_ms)
+#define ZONES "/usr/share/zoneinfo/"
+#define NO_ROOM                                                                \
+	"no room for another window: raise ring_bytes or the size of the "     \
+	"arena's tmpfs"
+
+int registry_check_limit(struct registry *g, uint32_t limit, uint64_t window_ms)
 {
 	if (limit < 1 || limit > LIMIT_MAX)
 		return registry_fail(g, REGISTRY_INVALID,
@@ -22,152 +30,164 @@ static int check_limit(struct registry *g, uint32_t limit, uint64_t window_ms)
 	return 0;
 }
 
-int registry_org_create(struct registry *g, struct org_record *rec)
+/* In the batch: the row, with an id that is free. */
+static int insert_org(struct registry *g, struct org_record *rec)
 {
 	int r, tries = ID_TRIES;
 
-	if (rec->limit == 0 && rec->window_ms == 0) {
+	do {
+		if (!keytext_random_id(&rec->id))
+			return registry_fail(g, -EIO, "no random numbers");
+		r = records_org_insert(g->records, rec, g->options.max_orgs);
+	} while (r == RECORDS_EXISTS && --tries > 0);
+	/* What it refers to is its plan. */
+	return registry_from_records(g, r,
+				     r == RECORDS_ABSENT ? "plan" : "org");
+}
+
+/* The first credits, and the block that they are counted in. */
+static int setup_credits(struct registry *g, const struct org_record *rec,
+			 uint64_t granted)
+{
+	struct pool_record pack = {.org = rec->slot,
+				   .kind = POOL_PACK,
+				   .granted = granted,
+				   .created_ms = rec->created_ms};
+	struct pool_rest gone[CREDIT_POOLS_MAX];
+	uint64_t block;
+	int r = 0;
+
+	if (granted > 0)
+		r = registry_pool_insert(g, &pack, "grant");
+	if (r == 0 && apply_credits_make(g, granted > 0, &block) < 0)
+		r = registry_fail(g, REGISTRY_FULL, NO_ROOM);
+	if (r == 0)
+		apply_credits_swap(g, rec->slot, block, &pack, granted > 0,
+				   gone);
+	return r;
+}
+
+/* Takes the room before the change is durable: a full arena is then an answer,
+ * not an organization without a window. */
+static int setup_org(struct registry *g, const struct org_record *rec,
+		     uint64_t granted)
+{
+	struct plan_change change = {0};
+	int r;
+
+	if (slot_setup_org(g, rec) < 0)
+		return registry_fail(g, REGISTRY_FULL, NO_ROOM);
+	r = plan_change_add(g, &change, rec);
+	/* No key names it yet: nobody to wait for, and nobody to be told. */
+	if (r == 0)
+		plan_change_apply(g, &change);
+	else
+		plan_change_abandon(g, &change);
+	if (r == 0 && rec->credits)
+		r = setup_credits(g, rec, granted);
+	if (r != 0)
+		slot_withdraw_org(g, rec);
+	return r;
+}
+
+int registry_org_create(struct registry *g, struct org_record *rec,
+			uint64_t granted)
+{
+	int r;
+
+	rec->limit_own = rec->limit != 0 || rec->window_ms != 0;
+	if (!rec->limit_own) {
 		rec->limit = g->options.default_limit;
 		rec->window_ms = g->options.default_window_ms;
 	}
-	r = check_limit(g, rec->limit, rec->window_ms);
+	r = registry_check_limit(g, rec->limit, rec->window_ms);
+	if (r == 0 && granted > (uint64_t)CREDITS_MAX)
+		r = registry_fail(g, REGISTRY_INVALID, CREDITS_RANGE,
+				  CREDITS_MAX);
 	if (r != 0)
 		return r;
+	rec->credits = rec->credits || granted > 0;
 	rec->suspended = false;
 	rec->created_ms = (int64_t)clock_wall_ms();
 
-	r = records_begin(g->records);
-	if (r < 0)
-		return registry_from_records(g, r, "org");
-	do {
-		if (!keytext_random_id(&rec->id)) {
-			r = registry_fail(g, -EIO, "no random numbers");
-			goto out_rollback;
-		}
-		r = records_org_insert(g->records, rec, g->options.max_orgs);
-	} while (r == RECORDS_EXISTS && --tries > 0);
-	r = registry_from_records(g, r, "org");
+	r = registry_begin(g, "org");
 	if (r != 0)
-		goto out_rollback;
-	/* Take the room before the change is durable: a full arena is then an
-	 * answer, not an organization without a window. */
-	r = slot_setup_org(g, rec);
-	if (r < 0) {
-		r = registry_fail(
-			g, REGISTRY_FULL,
-			"no room for another window: raise ring_bytes or "
-			"the size of the arena's tmpfs");
-		goto out_rollback;
+		return r;
+	r = insert_org(g, rec);
+	if (r == 0)
+		r = setup_org(g, rec, granted);
+	if (r != 0) {
+		records_rollback(g->records);
+		return r;
 	}
-	r = registry_from_records(g, records_commit(g->records), "org");
+	r = registry_commit(g, "org");
 	if (r == 0)
 		slot_publish_org(g, rec);
 	else
 		slot_withdraw_org(g, rec);
 	return r;
-out_rollback:
-	records_rollback(g->records);
-	return r;
 }
 
-int registry_take_room(struct registry *g, const struct org_record *rec,
-		       struct limit_room *ret_room)
+int registry_finish(struct registry *g, int r, const char *what)
 {
-	uint64_t has = claim_load(&g->arena->orgs[rec->slot].first.ring);
-	unsigned log2 = meter_ring_log2(rec->limit);
-	struct rule rule = slot_rule(rec);
-	int r = plans_take(&g->plans, &rule, 1, &ret_room->plan);
-
-	ret_room->ring = 0;
-	if (r < 0)
-		return r;
-	if (RING_LOG2(has) >= log2 &&
-	    (!meter_coarse(rec->limit) || (has & RING_COARSE) != 0))
-		return 0;
-	r = rings_take(&g->rings, log2, &ret_room->ring);
-	if (r < 0)
-		plans_give(&g->plans, ret_room->plan);
-	return r;
-}
-
-void registry_give_room(struct registry *g, const struct limit_room *room)
-{
-	plans_give(&g->plans, room->plan);
-	if (room->ring != 0)
-		rings_give(&g->rings, room->ring);
-}
-
-void registry_apply_limit(struct registry *g, const struct org_record *rec,
-			  const struct limit_room *room)
-{
-	struct org *org = &g->arena->orgs[rec->slot];
-	uint64_t plan = claim_load(&org->plan);
-	struct rule rule = slot_rule(rec);
-
-	/* The larger ring first: whoever decides by the new rule finds it. */
-	if (room->ring != 0) {
-		uint64_t old = claim_load(&org->first.ring);
-		const struct rule *from =
-			plan != 0 ? &((struct plan *)block_at(g->arena, plan))
-					     ->rules[0]
-				  : &rule;
-
-		meter_move_ring(&g->claim, &org->gate, &org->first, from, &rule,
-				room->ring);
-		epoch_wait(g->epoch);
-		rings_give(&g->rings, old);
-	}
-	slot_set_plan(org, room->plan);
-	epoch_wait(g->epoch);
-	plans_give(&g->plans, plan);
-}
-
-int registry_org_set_limit(struct registry *g, uint32_t slot, uint32_t limit,
-			   uint64_t window_ms)
-{
-	struct org_record rec;
-	struct limit_room room;
-	int r = check_limit(g, limit, window_ms);
-
-	if (r != 0)
-		return r;
-	r = registry_from_records(g, records_org_get(g->records, slot, &rec),
-				  "org");
-	if (r != 0)
-		return r;
-	rec.limit = limit;
-	rec.window_ms = window_ms;
-	/* The room first, as when it is created: a limit that is durable but
-	 * has no room would keep the next start from succeeding. */
-	if (registry_take_room(g, &rec, &room) < 0)
-		return registry_fail(
-			g, REGISTRY_FULL,
-			"no room for a window of %u units: raise ring_bytes or "
-			"the size of the arena's tmpfs",
-			limit);
-	r = registry_from_records(
-		g, records_org_set_limit(g->records, slot, limit, window_ms),
-		"org");
+	r = registry_from_records(g, r, what);
 	if (r == 0)
-		registry_apply_limit(g, &rec, &room);
-	else
-		registry_give_room(g, &room);
+		return registry_commit(g, what);
+	records_rollback(g->records);
 	return r;
 }
 
 int registry_org_set_suspended(struct registry *g, uint32_t slot,
 			       bool suspended)
 {
-	int r = registry_from_records(
-		g, records_org_set_suspended(g->records, slot, suspended),
-		"org");
+	int r = registry_begin(g, "org");
 
+	if (r == 0)
+		r = registry_finish(
+			g,
+			records_org_set_suspended(g->records, slot, suspended),
+			"org");
 	if (r != 0)
 		return r;
 	slot_set_half(&g->arena->orgs[slot].state,
 		      suspended ? SLOT_SUSPENDED : SLOT_ACTIVE);
 	epoch_wait(g->epoch);
 	return 0;
+}
+
+/* Is it a name of the time zone database? */
+static bool zone_exists(const char *zone)
+{
+	char path[sizeof(ZONES) + TIMEZONE_MAX_BYTES];
+	struct stat st;
+
+	if (strlen(zone) > TIMEZONE_MAX_BYTES || zone[0] == '/' ||
+	    strstr(zone, "..") != NULL)
+		return false;
+	snprintf(path, sizeof(path), ZONES "%s", zone);
+	return strcmp(zone, "UTC") == 0 ||
+	       (stat(path, &st) == 0 && S_ISREG(st.st_mode));
+}
+
+int registry_org_set_billing(struct registry *g, uint32_t slot,
+			     uint8_t anchor_day, const char *zone)
+{
+	int r;
+
+	if (anchor_day < 1 || anchor_day > 31)
+		return registry_fail(g, REGISTRY_INVALID,
+				     "a billing day is 1 to 31");
+	if (!zone_exists(zone))
+		return registry_fail(g, REGISTRY_INVALID,
+				     "no such time zone; expected a name such "
+				     "as Europe/Berlin");
+	r = registry_begin(g, "organization");
+	if (r == 0)
+		r = registry_finish(g,
+				    records_org_set_billing(g->records, slot,
+							    anchor_day, zone),
+				    "organization");
+	return r;
 }
 
 struct adding {
@@ -183,56 +203,36 @@ static int add_key_used(const struct key_record *rec, void *arg)
 	return 0;
 }
 
+/* Of the rule "org", if there is one. */
+static const struct rule *org_rule(const struct plan *plan)
+{
+	for (uint32_t i = 0; i < plan->rules_count; i++)
+		if (strncmp(plan->rules[i].name, EFFECTIVE_ORG,
+			    RULE_NAME_LEN) == 0 &&
+		    plan->rules[i].algorithm == RULE_WINDOW)
+			return &plan->rules[i];
+	return NULL;
+}
+
 /* What an organization has used is what its keys have used. */
 void registry_org_live(struct registry *g, uint32_t slot,
 		       struct org_live *ret_live)
 {
 	struct org *org = &g->arena->orgs[slot];
 	struct adding add = {.arena = g->arena};
+	const struct rule *rule = org_rule(plan_of(g->arena, org));
 	struct instant now = instant_now();
-	const struct plan *plan;
 	uint64_t version;
-	struct view v;
+	struct view v = {.used = 0};
 
-	do {
+	while (rule != NULL) {
 		version = claim_settle(g->arena, &org->gate, NULL);
-		plan = block_at(g->arena, claim_load(&org->plan));
-		view_read(&v, g->arena, &plan->rules[0], &org->first, NULL, 0,
-			  &now);
-	} while (!claim_unchanged(&org->gate, version));
+		view_read(&v, g->arena, rule,
+			  org_meter(g->arena, org, rule->meter), NULL, 0, &now);
+		if (claim_unchanged(&org->gate, version))
+			break;
+	}
 	ret_live->in_window = (uint32_t)v.used;
 	(void)records_each_key(g->records, slot, 0, 0, add_key_used, &add);
 	ret_live->used = add.used;
-}
-
-/* ---- projects ---- */
-
-int registry_project_create(struct registry *g, struct project_record *rec)
-{
-	int r, tries = ID_TRIES;
-
-	rec->created_ms = (int64_t)clock_wall_ms();
-	r = records_begin(g->records);
-	if (r < 0)
-		return registry_from_records(g, r, "project");
-	do {
-		if (!keytext_random_id(&rec->id)) {
-			r = registry_fail(g, -EIO, "no random numbers");
-			goto out_rollback;
-		}
-		r = records_project_insert(g->records, rec,
-					   g->options.max_projects);
-	} while (r == RECORDS_EXISTS && --tries > 0);
-	r = registry_from_records(g, r, "project");
-	if (r != 0)
-		goto out_rollback;
-	if (slot_setup_project(g, rec) < 0) {
-		r = registry_fail(g, REGISTRY_FULL,
-				  "the arena's tmpfs is full: enlarge it");
-		goto out_rollback;
-	}
-	return registry_from_records(g, records_commit(g->records), "project");
-out_rollback:
-	records_rollback(g->records);
-	return r;
 }

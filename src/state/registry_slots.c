@@ -2,25 +2,9 @@
 /* Setting lines of the arena up: at start, and when something is created. */
 #include "state/registry_internal.h"
 
-#include "base/clock.h"
-#include "gate/meter.h"
 #include "state/arena.h"
 
 #include <string.h>
-
-struct rule slot_rule(const struct org_record *rec)
-{
-	struct rule rule = {
-		.algorithm = RULE_WINDOW,
-		.level = LEVEL_ORG,
-		.limit = rec->limit,
-		.span = rec->window_ms * CLOCK_TICKS_PER_MS,
-		.period_ms = rec->window_ms,
-		.name = "org",
-	};
-
-	return rule;
-}
 
 /* PAIRS: the snapshot's load, acquire. Publishes the id beside it. */
 static void set_state(half_t *state, enum slot_state value)
@@ -28,43 +12,24 @@ static void set_state(half_t *state, enum slot_state value)
 	atomic_store_explicit(state, value, memory_order_release);
 }
 
-void slot_set_plan(struct org *org, uint64_t plan)
-{
-	/* PAIRS: judge() in gate/decide.c and registry_org_live(), acquire:
-	 * the rules behind the word are complete. */
-	atomic_store_explicit(&org->plan, plan, memory_order_release);
-}
-
 int slot_setup_org(struct registry *g, const struct org_record *rec)
 {
 	struct org *org = &g->arena->orgs[rec->slot];
-	struct rule rule = slot_rule(rec);
-	uint64_t ring, plan;
 	int r;
 
 	r = arena_reserve(g->file, REGION_ORGS,
 			  ((uint64_t)rec->slot + 1) * sizeof(*org));
 	if (r < 0)
 		return r;
-	r = plans_take(&g->plans, &rule, 1, &plan);
-	if (r < 0)
-		return r;
-	r = rings_take(&g->rings, meter_ring_log2(rec->limit), &ring);
-	if (r < 0) {
-		plans_give(&g->plans, plan);
-		return r;
-	}
-	if (meter_coarse(rec->limit))
-		ring |= RING_COARSE;
 	slot_set_half(&org->state, SLOT_FREE);
 	/* The gate keeps growing: a slot that served another organization must
 	 * not repeat its versions. */
 	slot_set_word(&org->first.level, 0);
 	slot_set_word(&org->first.base, 0);
-	slot_set_word(&org->first.ring, ring);
+	slot_set_word(&org->first.ring, 0);
+	slot_set_word(&org->plan, 0);
 	slot_set_word(&org->credits, 0);
 	slot_set_half(&org->more, 0);
-	slot_set_plan(org, plan);
 	org->id = rec->id;
 	slots_raise(&g->arena->header->org_slots, rec->slot);
 	return 0;
@@ -79,13 +44,16 @@ void slot_publish_org(struct registry *g, const struct org_record *rec)
 void slot_withdraw_org(struct registry *g, const struct org_record *rec)
 {
 	struct org *org = &g->arena->orgs[rec->slot];
+	uint64_t plan = claim_load(&org->plan);
 
 	/* No key ever named it and the snapshot did not look at it: there is
 	 * nobody to wait for. */
-	rings_give(&g->rings, claim_load(&org->first.ring));
-	plans_give(&g->plans, claim_load(&org->plan));
-	slot_set_word(&org->first.ring, 0);
+	if (plan != 0) {
+		meters_withdraw(g, rec->slot, apply_block(g, plan));
+		share_put(g, plan);
+	}
 	slot_set_word(&org->plan, 0);
+	apply_credits_none(g, rec->slot);
 	org->id = (struct id){{0}};
 }
 
@@ -97,10 +65,14 @@ int slot_setup_project(struct registry *g, const struct project_record *rec)
 
 	if (r < 0)
 		return r;
+	/* Budgets of the same project go on; registry_access_load() caps. */
+	for (uint8_t i = 0; i < PROJECT_BUDGETS_MAX; i++) {
+		if (!slot_holds(&p->state, p->id, rec->id))
+			apply_budget_reset(g, rec->slot, i);
+		apply_budget(g, rec->slot, i, BUDGET_NONE);
+	}
 	p->id = rec->id;
 	p->org = rec->org;
-	for (unsigned i = 0; i < PROJECT_BUDGETS_MAX; i++)
-		slot_set_word(&p->budgets[i].cap, BUDGET_NONE);
 	slot_set_half(&p->state, SLOT_ACTIVE);
 	slots_raise(&g->arena->header->project_slots, rec->slot);
 	return 0;
@@ -117,7 +89,6 @@ int slot_setup_key(struct registry *g, const struct key_record *rec)
 	if (!slot_holds(&key->state, key->id, rec->id)) {
 		slot_set_half(&key->state, SLOT_FREE);
 		slot_set_word(&key->used, 0);
-		slot_set_word(&key->collected, 0);
 		slot_set_half(&key->last_use_min, 0);
 	}
 	memcpy(key->hash, rec->hash + KEY_HASH_SKIP, sizeof(key->hash));
@@ -129,8 +100,12 @@ int slot_setup_key(struct registry *g, const struct key_record *rec)
 	return 0;
 }
 
-void slot_publish_key(struct registry *g, const struct key_record *rec)
+void slot_publish_key(struct registry *g, const struct key_record *rec,
+		      uint32_t access)
 {
-	set_state(&g->arena->keys[rec->slot].state,
-		  rec->revoked_ms != 0 ? SLOT_REVOKED : SLOT_ACTIVE);
+	apply_key_state(g, rec->slot,
+			rec->revoked_ms != 0 ? SLOT_REVOKED
+			: rec->disabled      ? SLOT_DISABLED
+					     : SLOT_ACTIVE,
+			access);
 }

@@ -136,7 +136,7 @@ Test(rule_text, budgets_are_read_and_written)
 
 	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
 		cr_assert_eq(budget_text_parse(same[i], &units, &period), 0);
-		cr_expect_eq(period, PERIOD_DAY + i);
+		cr_expect_eq(period, BUDGET_PER_DAY + i);
 		budget_text_format(units, period, out);
 		cr_expect_str_eq(out, same[i]);
 	}

@@ -182,8 +182,6 @@ Test(subjects, block_that_holds_no_table_is_refused)
 		&t, s.f.arena, RING_WORD(RING_PLACE(s.block), log2 - 1, 1)));
 	cr_assert_not(subjects_open(&t, s.f.arena,
 				    RING_WORD(RING_PLACE(s.block), 2, 1)));
-	cr_assert_not(subjects_open(&t, s.f.arena,
-				    RING_WORD(RING_PLACE(s.block), 31, 1)));
 	/* Its end is beyond the region. */
 	cr_assert_not(subjects_open(
 		&t, s.f.arena,

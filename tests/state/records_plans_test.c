@@ -483,7 +483,7 @@ static int keep_budget(const struct budget_record *rec, void *arg)
 Test(records_plans, budgets_are_set_replaced_and_removed)
 {
 	struct budget_record b = {
-		.project = 2, .idx = 1, .units = 7, .period = PERIOD_DAY};
+		.project = 2, .idx = 1, .units = 7, .period = BUDGET_PER_DAY};
 	char out[128] = "";
 
 	put_org("ORGa0000");
@@ -492,7 +492,7 @@ Test(records_plans, budgets_are_set_replaced_and_removed)
 	cr_assert_eq(records_budget_put(r, &b), 0);
 	b.idx = 0;
 	b.units = (uint64_t)BUDGET_UNITS_MAX;
-	b.period = PERIOD_BILLING;
+	b.period = BUDGET_PER_BILLING;
 	cr_assert_eq(records_budget_put(r, &b), 0);
 	b.project = 1;
 	b.units = 0;

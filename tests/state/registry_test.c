@@ -173,7 +173,7 @@ Test(registry, limit_out_of_range_is_refused)
 {
 	struct org_record rec = {.name = "acme"};
 
-	cr_assert_eq(registry_org_create(w.registry, &rec), 0);
+	cr_assert_eq(registry_org_create(w.registry, &rec, 0), 0);
 	cr_expect_eq(rec.limit, 100);
 	cr_expect_eq(rec.window_ms, 60000);
 	cr_expect_eq(registry_org_set_limit(w.registry, rec.slot, 0, 1),
@@ -192,7 +192,7 @@ Test(registry, limit_out_of_range_is_refused)
 	cr_expect_eq(registry_org_set_limit(w.registry, 999, 1, 1),
 		     REGISTRY_ABSENT);
 	rec.limit = 5;
-	cr_expect_eq(registry_org_create(w.registry, &rec), REGISTRY_EXISTS);
+	cr_expect_eq(registry_org_create(w.registry, &rec, 0), REGISTRY_EXISTS);
 }
 
 Test(registry, changed_limit_keeps_what_the_window_holds)
@@ -248,6 +248,7 @@ Test(registry, recorded_changes_are_applied_by_the_next_start)
 	struct key_record b = world_key(&w, org, two);
 	struct key_record c = {.org = other, .created_ms = 1};
 	struct org_record late = {.name = "late",
+				  .limit_own = true,
 				  .limit = 3,
 				  .window_ms = 60000,
 				  .created_ms = 1};
@@ -343,7 +344,10 @@ Test(registry, slot_of_another_id_starts_from_zero)
 
 Test(registry, slot_whose_record_was_replaced_starts_from_zero)
 {
-	struct org_record org = {.name = "new", .limit = 5, .window_ms = 60000};
+	struct org_record org = {.name = "new",
+				 .limit_own = true,
+				 .limit = 5,
+				 .window_ms = 60000};
 	struct key_record key = {.created_ms = 1};
 	char text[KEY_TEXT_MAX], copy[128];
 	uint32_t kept = world_org(&w, "kept", 10);
@@ -945,7 +949,7 @@ Test(registry, full_tables_are_an_answer)
 	world_restart(&w);
 	key.org = project.org = world_org(&w, "acme", 10);
 	world_key(&w, key.org, text);
-	cr_expect_eq(registry_org_create(w.registry, &rec), REGISTRY_FULL);
+	cr_expect_eq(registry_org_create(w.registry, &rec, 0), REGISTRY_FULL);
 	cr_expect_not_null(strstr(registry_error(w.registry), "max_orgs"));
 	cr_expect_eq(registry_key_create(w.registry, &key, text),
 		     REGISTRY_FULL);
@@ -975,7 +979,7 @@ Test(registry, full_ring_region_is_an_answer_and_nothing_is_recorded)
 	world_restart(&w);
 	org = world_org(&w, "acme", 10);
 	world_key(&w, org, text);
-	cr_expect_eq(registry_org_create(w.registry, &rec), REGISTRY_FULL);
+	cr_expect_eq(registry_org_create(w.registry, &rec, 0), REGISTRY_FULL);
 	cr_expect_not_null(strstr(registry_error(w.registry), "ring_bytes"));
 	cr_expect_eq(records_org_find(w.records, "big", &read), RECORDS_ABSENT);
 	cr_expect_eq(registry_org_set_limit(w.registry, org, 65536, 60000),
@@ -1012,7 +1016,7 @@ Test(registry, change_that_is_not_durable_is_not_there)
 	small.rlim_max = was.rlim_max;
 	cr_assert_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
 
-	cr_expect_lt(registry_org_create(w.registry, &rec), 0);
+	cr_expect_lt(registry_org_create(w.registry, &rec, 0), 0);
 	cr_expect_neq(registry_error(w.registry)[0], '\0');
 	out = (struct key_record){.org = org};
 	cr_expect_lt(registry_key_create(w.registry, &out, other), 0);
@@ -1036,7 +1040,7 @@ Test(registry, change_that_is_not_durable_is_not_there)
 	cr_assert_eq(registry_org_set_limit(w.registry, org, 10, 60000), 0);
 	cr_expect_eq(world_passes(&w, text, 20), 10);
 	/* The slots and the room that were taken serve the next ones. */
-	cr_assert_eq(registry_org_create(w.registry, &rec), 0);
+	cr_assert_eq(registry_org_create(w.registry, &rec, 0), 0);
 	cr_expect_eq(rec.slot, 2);
 	key = world_key(&w, rec.slot, other);
 	cr_expect_eq(key.slot, 2);

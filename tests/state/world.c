@@ -121,7 +121,7 @@ uint32_t world_org(struct world *w, const char *name, uint32_t limit)
 	int r;
 
 	snprintf(rec.name, sizeof(rec.name), "%s", name);
-	r = registry_org_create(w->registry, &rec);
+	r = registry_org_create(w->registry, &rec, 0);
 	cr_assert_eq(r, 0, "%d: %s", r, registry_error(w->registry));
 	return rec.slot;
 }

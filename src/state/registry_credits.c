@@ -1,0 +1,542 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Credits. Each change makes the records say what pools there are, then swaps
+ * the organization's block for one with these. A pool that went leaves a last
+ * line in the ledger: what was left of it. That line is written after the
+ * swap, which alone knows the number; when the process dies in between, the
+ * next start swaps and writes it.
+ *
+ * A renewed subscription is a new pool. What was used of the old one stays in
+ * the past, and an arena that is lost costs at most one month's count.
+ */
+#include "state/registry_internal.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NO_ROOM                                                                \
+	"no room for credits: raise ring_bytes or the size of the arena's "    \
+	"tmpfs"
+
+struct pools {
+	unsigned count;
+	struct pool_record at[CREDIT_POOLS_MAX + 1];
+};
+
+static int collect(const struct pool_record *rec, void *arg)
+{
+	struct pools *p = arg;
+
+	/* One more than there may be says that there are too many. */
+	if (p->count <= CREDIT_POOLS_MAX)
+		p->at[p->count++] = *rec;
+	return 0;
+}
+
+static int open_pools(struct registry *g, uint32_t org, struct pools *ret)
+{
+	ret->count = 0;
+	return registry_from_records(
+		g, records_each_pool(g->records, org, collect, ret), "pool");
+}
+
+/* ---- lines of the ledger ---- */
+
+static int write_ledger(struct registry *g, uint32_t org, uint32_t pool,
+			int64_t change, const char *why)
+{
+	struct ledger_record line = {.org = org,
+				     .pool = pool,
+				     .at_ms = (int64_t)clock_wall_ms(),
+				     .change = change};
+
+	snprintf(line.why, sizeof(line.why), "%s", why);
+	return registry_from_records(
+		g, records_ledger_insert(g->records, &line), "pool");
+}
+
+int registry_pool_insert(struct registry *g, struct pool_record *rec,
+			 const char *why)
+{
+	int r = records_pool_insert(g->records, rec);
+
+	if (r == RECORDS_EXISTS)
+		return registry_fail(g, REGISTRY_EXISTS,
+				     rec->kind == POOL_TRIAL
+					     ? "a trial of this route was "
+					       "granted before"
+					     : "there is one already");
+	r = registry_from_records(g, r, "organization");
+	return r != 0 ? r
+		      : write_ledger(g, rec->org, rec->id,
+				     (int64_t)rec->granted, why);
+}
+
+/* What was left of the pools that went: told, not part of the change. A
+ * failure costs a line of the ledger, and whoever reads it sees that the pool
+ * was closed. */
+static void tell_rests(struct registry *g, uint32_t org,
+		       const struct pool_rest *rests, unsigned count,
+		       const char *why)
+{
+	if (count == 0 || records_begin(g->records) < 0)
+		return;
+	for (unsigned i = 0; i < count; i++)
+		if (write_ledger(g, org, rests[i].id, -rests[i].rest, why) !=
+		    0) {
+			records_rollback(g->records);
+			return;
+		}
+	(void)records_commit(g->records);
+}
+
+/* ---- one change ---- */
+
+/* In the batch, when the records say what is to be: commits it and lets the
+ * arena follow. Rolls back instead after r != 0. */
+static int finish(struct registry *g, uint32_t org, int r, const char *why)
+{
+	struct pool_rest rests[CREDIT_POOLS_MAX];
+	struct pools pools;
+	uint64_t block = 0;
+	unsigned gone;
+
+	if (r == 0)
+		r = open_pools(g, org, &pools);
+	if (r == 0 && pools.count > CREDIT_POOLS_MAX)
+		r = registry_fail(g, REGISTRY_FULL,
+				  "at most %d pools of credits; revoke one",
+				  CREDIT_POOLS_MAX);
+	if (r == 0 && apply_credits_make(g, pools.count, &block) < 0)
+		r = registry_fail(g, REGISTRY_FULL, NO_ROOM);
+	if (r != 0) {
+		records_rollback(g->records);
+		return r;
+	}
+	r = registry_commit(g, "credits");
+	if (r != 0) {
+		rings_give(&g->rings, block);
+		return r;
+	}
+	gone = apply_credits_swap(g, org, block, pools.at, pools.count, rests);
+	tell_rests(g, org, rests, gone, why);
+	return 0;
+}
+
+/* Begins a change of the credits of an organization, which are counted from
+ * then on. Rolled back unless 0. */
+static int begin(struct registry *g, uint32_t org, struct org_record *ret_org)
+{
+	int r = registry_begin(g, "credits");
+
+	if (r != 0)
+		return r;
+	r = records_org_get(g->records, org, ret_org);
+	if (r == 0 && !ret_org->credits)
+		r = records_org_set_credits(g->records, org, true,
+					    ret_org->overage);
+	r = registry_from_records(g, r, "organization");
+	if (r != 0)
+		records_rollback(g->records);
+	return r;
+}
+
+static int check_amount(struct registry *g, uint64_t amount)
+{
+	return amount <= (uint64_t)CREDITS_MAX
+		       ? 0
+		       : registry_fail(g, REGISTRY_INVALID, CREDITS_RANGE,
+				       CREDITS_MAX);
+}
+
+static int close_pool(struct registry *g, uint32_t id, int64_t now_ms)
+{
+	return registry_from_records(
+		g, records_pool_close(g->records, id, now_ms), "pool");
+}
+
+/* In the batch: closes the open pools of one kind; how many, or an error. */
+static int close_kind(struct registry *g, uint32_t org, enum pool_kind kind,
+		      int64_t now_ms, unsigned *ret_count)
+{
+	struct pools pools;
+	int r = open_pools(g, org, &pools);
+
+	*ret_count = 0;
+	for (unsigned i = 0; i < pools.count && r == 0; i++) {
+		if (pools.at[i].kind != kind)
+			continue;
+		r = close_pool(g, pools.at[i].id, now_ms);
+		++*ret_count;
+	}
+	return r;
+}
+
+static int64_t rest_of(struct registry *g, uint32_t org, uint32_t id,
+		       uint64_t *ret_used);
+
+/* In the batch: pools that are used up make room for another. */
+static int close_empty(struct registry *g, uint32_t org, int64_t now_ms)
+{
+	struct pools pools;
+	uint64_t used;
+	int r = open_pools(g, org, &pools);
+
+	if (r != 0 || pools.count < CREDIT_POOLS_MAX)
+		return r;
+	for (unsigned i = 0; i < pools.count && r == 0; i++) {
+		const struct pool_record *p = &pools.at[i];
+
+		if (p->monthly == 0 && p->granted > 0 &&
+		    rest_of(g, org, p->id, &used) <= 0)
+			r = close_pool(g, p->id, now_ms);
+	}
+	return r;
+}
+
+int registry_credits_grant(struct registry *g, struct pool_record *rec)
+{
+	int64_t now_ms = (int64_t)clock_wall_ms();
+	struct org_record org;
+	int r = check_amount(g, rec->granted);
+
+	if (r == 0 && (rec->kind < POOL_TRIAL || rec->kind > POOL_PROVISIONAL ||
+		       rec->kind == POOL_SUBSCRIPTION))
+		r = registry_fail(g, REGISTRY_INVALID,
+				  "a grant is a trial, pack, referral or "
+				  "provisional");
+	if (r == 0 && rec->expires_ms != 0 && rec->expires_ms <= now_ms)
+		r = registry_fail(g, REGISTRY_INVALID,
+				  "the expiry lies in the past");
+	if (r == 0)
+		r = begin(g, rec->org, &org);
+	if (r != 0)
+		return r;
+	rec->monthly = 0;
+	rec->created_ms = now_ms;
+	rec->closed_ms = rec->renewed_ms = 0;
+	rec->due_ms = rec->expires_ms;
+	r = close_empty(g, rec->org, now_ms);
+	if (r == 0)
+		r = registry_pool_insert(g, rec, "grant");
+	return finish(g, rec->org, r, "used up");
+}
+
+/* In the batch: a pool that is renewed each month. */
+static int insert_monthly(struct registry *g, uint32_t org, enum pool_kind kind,
+			  uint64_t monthly, int64_t now_ms, const char *why)
+{
+	struct pool_record pool = {
+		.org = org,
+		.kind = (uint8_t)kind,
+		.granted = monthly,
+		.monthly = monthly,
+		.created_ms = now_ms,
+		.renewed_ms = now_ms,
+	};
+
+	return registry_pool_insert(g, &pool, why);
+}
+
+int registry_credits_subscribe(struct registry *g, uint32_t org,
+			       uint64_t monthly)
+{
+	int64_t now_ms = (int64_t)clock_wall_ms();
+	struct org_record rec;
+	unsigned had = 0, trials;
+	int r = check_amount(g, monthly);
+
+	if (r == 0)
+		r = begin(g, org, &rec);
+	if (r != 0)
+		return r;
+	r = close_kind(g, org, POOL_SUBSCRIPTION, now_ms, &had);
+	if (r == 0 && monthly == 0 && had == 0)
+		r = registry_fail(g, REGISTRY_ABSENT,
+				  "there is no subscription");
+	if (r == 0 && monthly > 0) {
+		r = close_kind(g, org, POOL_TRIAL, now_ms, &trials);
+		if (r == 0)
+			r = insert_monthly(g, org, POOL_SUBSCRIPTION, monthly,
+					   now_ms, "subscription");
+	}
+	return finish(g, org, r, monthly > 0 ? "subscribed" : "unsubscribed");
+}
+
+int registry_credits_revoke(struct registry *g, uint32_t org, uint32_t pool)
+{
+	struct pool_record rec;
+	struct org_record ignored;
+	int r = registry_from_records(
+		g, records_pool_get(g->records, pool, &rec), "pool");
+
+	if (r == 0 && (rec.org != org || rec.closed_ms != 0))
+		r = registry_fail(g, REGISTRY_ABSENT, "no such pool");
+	if (r == 0)
+		r = begin(g, org, &ignored);
+	if (r != 0)
+		return r;
+	/* Revoked overage is overage switched off. */
+	if (rec.kind == POOL_OVERAGE)
+		r = registry_from_records(
+			g,
+			records_org_set_credits(g->records, org, true, false),
+			"organization");
+	if (r == 0)
+		r = close_pool(g, pool, (int64_t)clock_wall_ms());
+	return finish(g, org, r, "revoked");
+}
+
+int registry_credits_overage(struct registry *g, uint32_t org, bool enabled,
+			     uint64_t max)
+{
+	int64_t now_ms = (int64_t)clock_wall_ms();
+	struct org_record rec;
+	unsigned had;
+	int r = check_amount(g, max);
+
+	if (r == 0)
+		r = begin(g, org, &rec);
+	if (r != 0)
+		return r;
+	r = registry_from_records(
+		g, records_org_set_credits(g->records, org, true, enabled),
+		"organization");
+	if (r == 0)
+		r = close_kind(g, org, POOL_OVERAGE, now_ms, &had);
+	if (r == 0 && enabled)
+		r = insert_monthly(g, org, POOL_OVERAGE, max, now_ms,
+				   "overage");
+	return finish(g, org, r, "overage changed");
+}
+
+/* ---- the calendar ---- */
+
+int registry_credits_renew(struct registry *g, uint32_t org, int64_t now_ms)
+{
+	struct org_record rec;
+	struct pools pools;
+	unsigned renewed = 0;
+	int r = begin(g, org, &rec);
+
+	if (r != 0)
+		return r;
+	r = open_pools(g, org, &pools);
+	for (unsigned i = 0; i < pools.count && r == 0; i++) {
+		const struct pool_record *p = &pools.at[i];
+
+		if (p->renewed_ms == 0)
+			continue;
+		renewed++;
+		r = close_pool(g, p->id, now_ms);
+		if (r == 0)
+			r = insert_monthly(g, org, (enum pool_kind)p->kind,
+					   p->monthly, now_ms, "renewal");
+	}
+	if (r == 0 && renewed == 0)
+		r = registry_fail(g, REGISTRY_ABSENT,
+				  "there is no subscription");
+	return finish(g, org, r, "lapsed");
+}
+
+struct due {
+	uint32_t *orgs;
+	unsigned count;
+};
+
+/* Each organization once; as many rows as there is room. */
+static int collect_due(const struct pool_record *rec, void *arg)
+{
+	struct due *d = arg;
+
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->orgs[i] == rec->org)
+			return 0;
+	d->orgs[d->count++] = rec->org;
+	return 0;
+}
+
+static int expire_pools(struct registry *g, uint32_t org, int64_t now_ms)
+{
+	struct org_record ignored;
+	struct pools pools;
+	int r = begin(g, org, &ignored);
+
+	if (r != 0)
+		return r;
+	r = open_pools(g, org, &pools);
+	for (unsigned i = 0; i < pools.count && r == 0; i++)
+		if (pools.at[i].due_ms != 0 && pools.at[i].due_ms <= now_ms)
+			r = close_pool(g, pools.at[i].id, now_ms);
+	return finish(g, org, r, "expired");
+}
+
+int registry_credits_expire(struct registry *g, int64_t now_ms, unsigned max)
+{
+	struct due due = {.orgs = calloc(max, sizeof(uint32_t))};
+	int r;
+
+	if (due.orgs == NULL)
+		return -ENOMEM;
+	r = registry_from_records(g,
+				  records_each_pool_due(g->records, now_ms, max,
+							collect_due, &due),
+				  "pool");
+	for (unsigned i = 0; i < due.count && r == 0; i++)
+		r = expire_pools(g, due.orgs[i], now_ms);
+	free(due.orgs);
+	/* An arena without room is a failure here: nobody asked. */
+	return r < 0 ? r : r > 0 ? -ENOSPC : (int)due.count;
+}
+
+/* ---- live numbers ---- */
+
+static int64_t rest_of(struct registry *g, uint32_t org, uint32_t id,
+		       uint64_t *ret_used)
+{
+	uint64_t block = claim_load(&g->arena->orgs[org].credits);
+	const struct credits *c = block != 0 ? apply_block(g, block) : NULL;
+
+	*ret_used = 0;
+	for (uint32_t i = 0; c != NULL && i < c->count; i++) {
+		const struct pool *p = &c->pools[i];
+
+		if (p->id != id)
+			continue;
+		*ret_used = claim_load(&p->used) - claim_load(&p->returned);
+		return (int64_t)(claim_load(&p->granted) - *ret_used -
+				 claim_load(&p->withdrawn));
+	}
+	return 0;
+}
+
+int registry_credits_live(struct registry *g, uint32_t org,
+			  struct pool_live ret_pools[static CREDIT_POOLS_MAX],
+			  unsigned *ret_count)
+{
+	struct pools pools;
+	int r = open_pools(g, org, &pools);
+
+	if (r != 0)
+		return r;
+	*ret_count = 0;
+	for (unsigned i = 0; i < pools.count && i < CREDIT_POOLS_MAX; i++) {
+		struct pool_live *live = &ret_pools[(*ret_count)++];
+
+		live->record = pools.at[i];
+		live->rest = rest_of(g, org, pools.at[i].id, &live->used);
+	}
+	return 0;
+}
+
+/* ---- events ---- */
+
+int registry_event_raise(struct registry *g, struct event_record *rec)
+{
+	rec->at_ms = (int64_t)clock_wall_ms();
+	rec->delivered_ms = 0;
+	return registry_from_records(g, records_event_insert(g->records, rec),
+				     "event");
+}
+
+/* ---- start-up ---- */
+
+/* Pools come organization by organization. */
+struct loading {
+	struct registry *g;
+	uint32_t org;
+	struct pools pools;
+	/* Organizations whose last lines of the ledger are to be written: not
+	 * while their pools are being read. */
+	struct {
+		uint32_t org;
+		struct pool_rest rest;
+	} * gone;
+	size_t gone_count;
+};
+
+/* Is the arena's block what the records say? */
+static bool up_to_date(struct registry *g, uint32_t org,
+		       const struct pools *pools)
+{
+	uint64_t block = claim_load(&g->arena->orgs[org].credits);
+	const struct credits *c;
+
+	if (block == 0)
+		return false;
+	c = apply_block(g, block);
+	if (c->count != pools->count)
+		return false;
+	for (uint32_t i = 0; i < c->count; i++)
+		if (c->pools[i].id != pools->at[i].id)
+			return false;
+	return true;
+}
+
+static int load_org(struct loading *l)
+{
+	struct registry *g = l->g;
+	struct pool_rest rests[CREDIT_POOLS_MAX];
+	unsigned gone;
+	uint64_t block;
+	void *more;
+	int r;
+
+	if (l->org == 0 || up_to_date(g, l->org, &l->pools))
+		return 0;
+	if (l->pools.count > CREDIT_POOLS_MAX)
+		return -EBADMSG;
+	r = apply_credits_make(g, l->pools.count, &block);
+	if (r < 0)
+		return r;
+	gone = apply_credits_swap(g, l->org, block, l->pools.at, l->pools.count,
+				  rests);
+	if (gone == 0)
+		return 0;
+	more = realloc(l->gone, (l->gone_count + gone) * sizeof(l->gone[0]));
+	if (more == NULL)
+		return -ENOMEM;
+	l->gone = more;
+	for (unsigned i = 0; i < gone; i++) {
+		l->gone[l->gone_count].org = l->org;
+		l->gone[l->gone_count++].rest = rests[i];
+	}
+	return 0;
+}
+
+static int load_pool(const struct pool_record *rec, void *arg)
+{
+	struct loading *l = arg;
+	int r = 0;
+
+	if (rec->org != l->org) {
+		r = load_org(l);
+		l->org = rec->org;
+		l->pools.count = 0;
+	}
+	return r < 0 || rec->id == 0 ? r : collect(rec, &l->pools);
+}
+
+int registry_credits_load(struct registry *g)
+{
+	struct loading l = {.g = g};
+	int r = records_each_pool_of_all(g->records, load_pool, &l);
+
+	if (r == 0)
+		r = load_org(&l);
+	for (size_t i = 0; i < l.gone_count && r == 0; i++) {
+		struct pool_record rec;
+
+		/* Not one that these records have never seen. */
+		if (records_pool_get(g->records, l.gone[i].rest.id, &rec) ==
+			    0 &&
+		    rec.org == l.gone[i].org)
+			tell_rests(g, rec.org, &l.gone[i].rest, 1, "closed");
+	}
+	free(l.gone);
+	return r;
+}

@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables of subjects (gate/subjects.h) for the rules of other levels than the
+ * organization, and what all organizations share: request ids, cells of usage,
+ * holds.
+ *
+ * A rule's table is found by the rule's number in the records and by what the
+ * table looks like; blocks of rules that name it keep it. A limit that outgrows
+ * the entries of a window's table counts on in it, with coarser stamps
+ * (gate/meter.h); one at an address begins in a new one.
+ */
+#include "state/registry_internal.h"
+
+#include "base/epoch.h"
+#include "gate/meter.h"
+#include "gate/outside.h"
+#include "gate/step.h"
+#include "gate/subjects.h"
+#include "state/arena.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* ---- tables of rules ---- */
+
+static unsigned entries_log2(const struct rule *r)
+{
+	uint32_t limit =
+		r->limit < METER_EXACT_MAX ? r->limit : METER_EXACT_MAX;
+
+	return r->algorithm == RULE_WINDOW ? meter_ring_log2(limit) : 0;
+}
+
+static uint32_t stride_of(const struct rule *r)
+{
+	return outside_stride(r, entries_log2(r));
+}
+
+/* Can what is in the table go on being counted there by this rule? */
+static bool serves(const struct rule_table *t, const struct rule *r)
+{
+	uint32_t stride = stride_of(r);
+
+	if (t->rule != r->id || t->algorithm != r->algorithm ||
+	    t->level != r->level)
+		return false;
+	return r->level == LEVEL_ADDRESS
+		       ? t->stride >= stride
+		       : (t->stride == LINE_BYTES) == (stride == LINE_BYTES);
+}
+
+static struct rule_table *find_table(struct registry *g, const struct rule *r)
+{
+	for (size_t i = 0; i < g->tables_count; i++)
+		if (g->tables[i].block != 0 && serves(&g->tables[i], r))
+			return &g->tables[i];
+	return NULL;
+}
+
+static struct rule_table *new_entry(struct registry *g)
+{
+	size_t room = g->tables_room ? 2 * g->tables_room : 16;
+	struct rule_table *p;
+
+	for (size_t i = 0; i < g->tables_count; i++)
+		if (g->tables[i].block == 0)
+			return &g->tables[i];
+	if (g->tables_count == g->tables_room) {
+		p = realloc(g->tables, room * sizeof(*p));
+		if (p == NULL)
+			return NULL;
+		g->tables = p;
+		g->tables_room = room;
+	}
+	return &g->tables[g->tables_count++];
+}
+
+static int make_block(struct registry *g, uint32_t count, uint32_t stride,
+		      uint64_t *ret_block)
+{
+	uint64_t bytes = subjects_bytes(count, stride);
+	unsigned log2 = apply_log2(bytes);
+	int r;
+
+	if (log2 > RINGS_LOG2_MAX)
+		return -ENOSPC;
+	r = rings_take(&g->rings, log2, ret_block);
+	if (r == 0)
+		subjects_format(g->arena, *ret_block, count, stride);
+	return r;
+}
+
+int tables_take(struct registry *g, struct rule *r, uint32_t subjects)
+{
+	struct rule_table *t = find_table(g, r);
+	int e;
+
+	if (t == NULL) {
+		t = new_entry(g);
+		if (t == NULL)
+			return -ENOMEM;
+		memset(t, 0, sizeof(*t));
+		t->rule = r->id;
+		t->algorithm = r->algorithm;
+		t->level = r->level;
+		t->stride = stride_of(r);
+		e = make_block(g,
+			       subjects != 0 ? subjects : g->options.subjects,
+			       t->stride, &t->block);
+		if (e < 0) {
+			t->block = 0;
+			return e;
+		}
+	}
+	r->table = t->block;
+	t->sample = *r;
+	return 0;
+}
+
+static struct rule_table *table_at(struct registry *g, uint64_t block)
+{
+	for (size_t i = 0; block != 0 && i < g->tables_count; i++)
+		if (g->tables[i].block == block)
+			return &g->tables[i];
+	return NULL;
+}
+
+void tables_ref(struct registry *g, const struct plan *plan)
+{
+	for (uint32_t i = 0; i < plan->rules_count; i++) {
+		struct rule_table *t = table_at(g, plan->rules[i].table);
+
+		if (t != NULL)
+			t->refs++;
+	}
+}
+
+void tables_unref(struct registry *g, const struct plan *plan)
+{
+	for (uint32_t i = 0; i < plan->rules_count; i++) {
+		struct rule_table *t = table_at(g, plan->rules[i].table);
+
+		if (t != NULL && --t->refs == 0) {
+			rings_give(&g->rings, t->block);
+			t->block = 0;
+		}
+	}
+}
+
+int tables_adopt(struct registry *g, const struct plan *plan)
+{
+	for (uint32_t i = 0; i < plan->rules_count; i++) {
+		const struct rule *r = &plan->rules[i];
+		struct rule_table *t;
+		struct subjects s;
+		int e;
+
+		if (r->table == 0 || table_at(g, r->table) != NULL)
+			continue;
+		e = rings_adopt(&g->rings, r->table);
+		if (e == 0)
+			e = arena_reserve(g->file, REGION_RINGS,
+					  (uint64_t)RING_PLACE(r->table) *
+							  LINE_BYTES +
+						  (sizeof(word_t)
+						   << RING_LOG2(r->table)));
+		if (e < 0)
+			return e;
+		if (!subjects_open(&s, g->arena, r->table))
+			return -EINVAL;
+		t = new_entry(g);
+		if (t == NULL)
+			return -ENOMEM;
+		*t = (struct rule_table){.rule = r->id,
+					 .algorithm = r->algorithm,
+					 .level = r->level,
+					 .stride = s.stride,
+					 .block = r->table,
+					 .sample = *r};
+	}
+	return 0;
+}
+
+/* What a dead process held at addresses is admitted there. */
+void tables_recover(struct registry *g, const struct plan *plan)
+{
+	struct instant now = instant_now();
+
+	for (uint32_t i = 0; i < plan->rules_count; i++) {
+		const struct rule *r = &plan->rules[i];
+		struct subjects s;
+
+		if (r->level != LEVEL_ADDRESS || r->table == 0 ||
+		    !subjects_open(&s, g->arena, r->table))
+			continue;
+		for (uint32_t k = 0; k < subjects_capacity(&s); k++) {
+			struct outside *o = subjects_state(&s, k);
+
+			outside_recover(g->arena, r, o, subject_entries(r, o),
+					subject_log2(r, s.stride), &now);
+		}
+	}
+}
+
+void tables_deinit(struct registry *g)
+{
+	free(g->tables);
+}
+
+/* ---- what all share ---- */
+
+/* At start: keeps the block when it is there and of this size. */
+static int keep_or_make(struct registry *g, word_t *word, uint32_t count,
+			uint32_t stride)
+{
+	struct subjects t;
+	uint64_t block = claim_load(word);
+	int r = 0;
+
+	if (block != 0 && subjects_open(&t, g->arena, block) &&
+	    t.stride == stride && subjects_capacity(&t) >= count)
+		return 0;
+	slot_set_word(word, 0);
+	if (block != 0)
+		rings_give(&g->rings, block);
+	if (count != 0) {
+		r = make_block(g, count, stride, &block);
+		if (r == 0)
+			slot_set_word(word, block);
+	}
+	return r;
+}
+
+static int keep_or_make_holds(struct registry *g)
+{
+	struct arena_header *h = g->arena->header;
+	uint64_t block = claim_load(&h->holds);
+	uint32_t count = g->options.holds;
+	int r;
+
+	if (block != 0 && h->holds_count == count)
+		return 0;
+	slot_set_word(&h->holds, 0);
+	h->holds_count = 0;
+	if (block != 0)
+		rings_give(&g->rings, block);
+	if (count == 0)
+		return 0;
+	r = rings_take(&g->rings, apply_log2(count * sizeof(struct hold)),
+		       &block);
+	if (r == 0) {
+		slot_set_word(&h->holds, block);
+		h->holds_count = count;
+	}
+	return r;
+}
+
+int shared_adopt(struct registry *g)
+{
+	struct arena_header *h = g->arena->header;
+	const uint64_t blocks[] = {claim_load(&h->once), claim_load(&h->cells),
+				   claim_load(&h->holds)};
+	int r = 0;
+
+	for (unsigned i = 0; i < 3 && r == 0; i++)
+		if (blocks[i] != 0)
+			r = rings_adopt(&g->rings, blocks[i]);
+	return r;
+}
+
+int shared_make(struct registry *g)
+{
+	struct arena_header *h = g->arena->header;
+	int r;
+
+	if (h->seed == 0 &&
+	    getrandom(&h->seed, sizeof(h->seed), 0) != sizeof(h->seed))
+		return -EIO;
+	r = keep_or_make(g, &h->once, g->options.request_ids,
+			 2 * sizeof(word_t));
+	if (r == 0)
+		r = keep_or_make(g, &h->cells, g->options.cells,
+				 sizeof(struct cell));
+	return r == 0 ? keep_or_make_holds(g) : r;
+}
+
+/* ---- entries whose subject is at rest ---- */
+
+struct resting {
+	const struct registry *g;
+	const struct rule *rule;
+	uint32_t stride;
+	struct instant now;
+};
+
+static bool meter_is_at_rest(const void *state, void *arg)
+{
+	const struct resting *r = arg;
+	struct outside *o = (struct outside *)(uintptr_t)state;
+
+	return claim_load(&o->held) == 0 &&
+	       meter_rests(r->rule, r->g->arena, &o->meter,
+			   subject_entries(r->rule, o),
+			   subject_log2(r->rule, r->stride), &r->now);
+}
+
+static bool once_is_at_rest(const void *state, void *arg)
+{
+	const struct resting *r = arg;
+	const word_t *when = state;
+
+	return claim_load(when) +
+		       r->g->options.request_id_ms * UINT64_C(1000000) <=
+	       r->now.ns;
+}
+
+/* Every entry is looked at once in so many steps. */
+#define TEND_STEPS 8u
+
+static void tend(struct registry *g, const struct subjects *t,
+		 struct table_tending *at, subjects_rest_fn *rests,
+		 struct resting *r)
+{
+	r->stride = t->stride;
+	if (at->marked)
+		subjects_free(t, &g->claim, rests, r);
+	at->marked = subjects_retire(t, &g->claim, &at->cursor,
+				     subjects_capacity(t) / TEND_STEPS + 1,
+				     rests, r) != 0;
+}
+
+void registry_tend(struct registry *g)
+{
+	struct resting r = {.g = g, .now = instant_now()};
+	struct subjects t;
+
+	/* What was marked the last time has waited since. */
+	epoch_wait(g->epoch);
+	if (subjects_open(&t, g->arena, claim_load(&g->arena->header->once)))
+		tend(g, &t, &g->once_tending, once_is_at_rest, &r);
+	for (size_t i = 0; i < g->tables_count; i++) {
+		struct rule_table *table = &g->tables[i];
+
+		if (table->block == 0 ||
+		    !subjects_open(&t, g->arena, table->block))
+			continue;
+		r.rule = &table->sample;
+		tend(g, &t, &table->tending, meter_is_at_rest, &r);
+	}
+}
