@@ -613,7 +613,7 @@ Test(records, row_that_a_stranger_edited_is_told)
 	put_org("ORGa0000", "a");
 	r = records_close(r);
 	run_sql(s.records, "PRAGMA ignore_check_constraints=1;"
-			   "UPDATE org SET limit_units = 9000000");
+			   "UPDATE org SET limit_units = 2000000000");
 	must_open();
 	cr_expect_eq(records_org_get(r, 1, &org), -EBADMSG);
 	cr_expect_not_null(strstr(records_error(r), "restore"));
