@@ -3,6 +3,7 @@
  * stiled - the daemon: the list of start-up steps, in order, the control
  * thread's loop, and the way down, which is the list backwards.
  */
+#include "base/civil.h"
 #include "base/clock.h"
 #include "base/epoch.h"
 #include "base/log.h"
@@ -40,6 +41,9 @@
 #define FILES_PER_WORKER 4
 #define FILES_OTHER 64
 
+#define NS_PER_S UINT64_C(1000000000)
+#define NS_PER_MS UINT64_C(1000000)
+
 static_assert((int)ERRORS_NESTED == (int)HTTP_ERRORS_NESTED &&
 		      (int)ERRORS_PROBLEM == (int)HTTP_ERRORS_PROBLEM,
 	      "the option means what the codec does");
@@ -53,6 +57,7 @@ struct daemon {
 	int fds[3]; /* listeners, -1 = none */
 	struct records *records;
 	struct arena_file arena;
+	struct civil civil;
 	struct keytable table;
 	struct epoch epoch;
 	struct registry *registry;
@@ -192,6 +197,10 @@ static int open_arena(struct daemon *d)
 		     "another one has counted for this directory since");
 	log_event(LOG_LEVEL_INFO, "arena", "carried_on=%d recovered=%u",
 		  !d->control.arena_fresh, recovered);
+	/* Before the registry looks at what has expired. */
+	civil_init(&d->civil, &d->arena.arena.header->civil_ns,
+		   (uint64_t)d->config.clock_settle_s * NS_PER_S);
+	civil_tick(&d->civil);
 	return 0;
 }
 
@@ -332,7 +341,8 @@ static int open_admin(struct daemon *d)
 	d->control.workers = d->counters;
 	d->control.worker_count = workers_count(d->workers);
 	d->control.arena_path = d->arena_file;
-	d->control.started_ms = (int64_t)clock_wall_ms();
+	d->control.started_ms = registry_now_ms(d->registry);
+	d->control.civil = &d->civil;
 	d->control.ready = hook_ready;
 	d->control.snapshot = hook_snapshot;
 	d->control.snapshot_last = hook_snapshot_last;
@@ -360,9 +370,28 @@ static void announce(struct daemon *d, uint64_t began_ns)
 	notify_systemd("READY=1\nSTATUS=serving");
 }
 
-/* The control thread: the admin API, until a signal says stop. */
+/* Once a second, or as soon after as the admin API lets us. */
+static void tick(struct daemon *d)
+{
+	civil_tick(&d->civil);
+}
+
+/* Ticks when it is time. Returns the milliseconds until the next one. */
+static int tick_when_due(struct daemon *d, uint64_t *next_ns)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+
+	if (now_ns >= *next_ns) {
+		tick(d);
+		*next_ns = now_ns + NS_PER_S;
+	}
+	return (int)((*next_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS);
+}
+
+/* The control thread: the admin API and the ticks, until a signal says stop. */
 static void serve(struct daemon *d)
 {
+	uint64_t next_ns = 0;
 	struct pollfd fds[] = {
 		{.fd = d->signal_fd, .events = POLLIN},
 		{.fd = admin_fd(d->admin), .events = POLLIN},
@@ -371,7 +400,8 @@ static void serve(struct daemon *d)
 	for (;;) {
 		int signo;
 
-		if (poll(fds, 2, -1) < 0 && errno != EINTR) {
+		if (poll(fds, 2, tick_when_due(d, &next_ns)) < 0 &&
+		    errno != EINTR) {
 			log_event(LOG_LEVEL_ERROR, "poll", "errno=%d", errno);
 			return;
 		}

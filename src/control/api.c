@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "control/api.h"
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "control/admin_http.h"
 #include "control/api_call.h"
@@ -450,11 +449,12 @@ static void log_change(const struct call *c)
 void api_handle(void *control, const struct admin_request *request,
 		struct reply *reply)
 {
+	struct control *ctl = control;
 	struct call c = {
-		.control = control,
+		.control = ctl,
 		.request = request,
 		.reply = reply,
-		.now_ms = (int64_t)clock_wall_ms(),
+		.now_ms = registry_now_ms(ctl->registry),
 	};
 	char target[ADMIN_TARGET_MAX + 1];
 	char subject[ADMIN_TARGET_MAX + 1];

@@ -18,7 +18,7 @@ struct call {
 	struct control *control;
 	const struct admin_request *request;
 	struct reply *reply;
-	int64_t now_ms;          /* wall clock */
+	int64_t now_ms;          /* civil time */
 	const char *route;       /* its path in the table, or NULL */
 	const char *subject;     /* {org} or {key} of the path, decoded */
 	json_t *body;            /* an object, or NULL without a body */

@@ -113,6 +113,13 @@ static json_t *show_capacities(const struct config *config)
 			 (json_int_t)config->ring_bytes);
 }
 
+static json_t *show_clock(const struct control *ctl)
+{
+	return json_pack("{s:I,s:I}", "step_ms",
+			 (json_int_t)civil_step_ms(ctl->civil), "settle_s",
+			 (json_int_t)ctl->config->clock_settle_s);
+}
+
 void api_status(struct call *c)
 {
 	const struct control *ctl = c->control;
@@ -130,7 +137,7 @@ void api_status(struct call *c)
 	reply_json(
 		c->reply, 200,
 		json_pack("{s:s,s:i,s:o,s:I,s:b,s:o,s:o,s:I,s:{s:I,s:I,s:I},"
-			  "s:o,s:o,s:{s:s,s:b}}",
+			  "s:o,s:o,s:o,s:{s:s,s:b}}",
 			  "version", STILE_VERSION, "pid", (int)getpid(),
 			  "started_at", show_time(ctl->started_ms), "uptime_s",
 			  (json_int_t)(up_ms > 0 ? up_ms / 1000 : 0), "ready",
@@ -141,8 +148,9 @@ void api_status(struct call *c)
 			  (json_int_t)counts.projects, "keys",
 			  (json_int_t)counts.keys, "capacities",
 			  show_capacities(ctl->config), "snapshot",
-			  show_snapshot(ctl), "arena", "path", ctl->arena_path,
-			  "fresh", (int)ctl->arena_fresh));
+			  show_snapshot(ctl), "clock", show_clock(ctl), "arena",
+			  "path", ctl->arena_path, "fresh",
+			  (int)ctl->arena_fresh));
 }
 
 void api_usage(struct call *c)

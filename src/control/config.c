@@ -117,6 +117,10 @@ const struct option config_options[] = {
 	 restore_modes,
 	 "After a reboot, windows are those of the last snapshot (snapshot) or "
 	 "count as full for one window (strict)."},
+	{"clock_settle", OPTION_SECONDS, "seconds", "10m", 0, 86400,
+	 AT(clock_settle_s), NULL,
+	 "How long a step of the wall clock must last before expiry and budget "
+	 "periods follow it; 0s believes it at once."},
 	{"drain_timeout", OPTION_SECONDS, "seconds", "10s", 0, 3600,
 	 AT(drain_timeout_s), NULL,
 	 "On SIGTERM, how long replies may take to be fetched before "

@@ -52,6 +52,7 @@ struct config {
 	enum error_form error_form; /* http.errors: flat|nested|problem */
 	uint32_t snapshot_interval_s; /* 10; 0 = on demand and at exit only */
 	enum restore_mode restore;
+	uint32_t clock_settle_s;  /* 600; 0 = a step is believed at once */
 	uint32_t drain_timeout_s; /* 10 */
 	uint32_t log_level;       /* enum log_level */
 };

@@ -9,6 +9,7 @@
  * Hooks run on the control thread and get the whole struct; `hook_arg` is
  * theirs.
  */
+#include "base/civil.h"
 #include "base/counters.h"
 #include "control/config.h"
 #include "state/registry.h"
@@ -26,7 +27,8 @@ struct control {
 	uint32_t worker_count;
 	const char *arena_path;
 	bool arena_fresh;   /* it had no counters to carry on with */
-	int64_t started_ms; /* wall clock */
+	int64_t started_ms; /* civil time */
+	const struct civil *civil;
 
 	/* May checks be answered now? *ret_why: a short text if not. */
 	bool (*ready)(const struct control *c, const char **ret_why);

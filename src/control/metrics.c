@@ -125,6 +125,19 @@ static void write_snapshot(const struct control *c, struct buf *out)
 	       "Size of the last snapshot.", last.info.bytes);
 }
 
+static void write_clock(const struct control *c, struct buf *out)
+{
+	int64_t step_ms = civil_step_ms(c->civil);
+	int64_t size_ms = step_ms < 0 ? -step_ms : step_ms;
+	const char *name = "stile_clock_step_seconds";
+
+	head(out, name, "gauge",
+	     "How far the wall clock has stepped from the time that is "
+	     "believed; 0: it has not.");
+	buf_printf(out, "%s %s%" PRId64 ".%03d\n", name, step_ms < 0 ? "-" : "",
+		   size_ms / 1000, (int)(size_ms % 1000));
+}
+
 static void write_memory(struct buf *out)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
@@ -196,6 +209,7 @@ int metrics_write(struct control *c, struct buf *out)
 		return r;
 	write_capacities(c->config, out);
 	write_snapshot(c, out);
+	write_clock(c, out);
 	write_process(c, out);
 	return out->error;
 }

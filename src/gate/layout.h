@@ -322,8 +322,8 @@ struct key {
 	uint32_t org;     /* slot */
 	uint32_t project; /* slot, 0 = none */
 	half_t state;     /* KEY_WORD */
-	half_t last_use_min; /* wall clock, minutes; coarse; 0 = never */
-	word_t expires_ms;   /* wall clock; 0 = never */
+	half_t last_use_min; /* civil time, minutes; coarse; 0 = never */
+	word_t expires_ms;   /* civil time; 0 = never */
 } LINE_ALIGNED;
 static_assert(sizeof(struct key) == LINE_BYTES, "one line");
 
@@ -369,7 +369,8 @@ struct arena_header {
 	half_t project_slots;
 	half_t key_slots;
 	uint32_t holds_count;
-	uint64_t seed; /* of the hashes of subjects; drawn when made */
+	uint64_t seed;   /* of the hashes of subjects; drawn when made */
+	word_t civil_ns; /* offset of the civil clock (base/civil.h) */
 	/* RING_WORDs of what all share; 0: not made yet */
 	word_t holds; /* holds_count struct hold */
 	word_t once;  /* gate/subjects.h: request ids */

@@ -2,6 +2,7 @@
 #include "state/arena.h"
 
 #include "base/check.h"
+#include "base/civil.h"
 #include "gate/claim.h"
 
 #include <errno.h>
@@ -199,6 +200,7 @@ static int initialize(struct arena_file *f, const char *path, char *err,
 	h->layout = ARENA_LAYOUT;
 	memcpy(h->boot_id, f->boot_id, 16);
 	memcpy(h->id, f->id, 16);
+	civil_take(&h->civil_ns);
 	return 0;
 }
 
@@ -269,9 +271,14 @@ out_close:
 
 int arena_open_private(struct arena_file *f)
 {
+	int r;
+
 	memset(f, 0, sizeof(*f));
 	f->fd = -1;
-	return map(f);
+	r = map(f);
+	if (r == 0)
+		civil_take(&f->arena.header->civil_ns);
+	return r;
 }
 
 void arena_set_ready(struct arena_file *f)
@@ -286,6 +293,7 @@ int arena_discard(struct arena_file *f, char *err, size_t err_len)
 		return initialize(f, "the arena", err, err_len);
 	if (madvise(f->arena.base, ARENA_BYTES, MADV_DONTNEED) < 0)
 		return fail(err, err_len, errno, "the arena", "cannot empty");
+	civil_take(&f->arena.header->civil_ns);
 	return 0;
 }
 

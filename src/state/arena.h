@@ -11,6 +11,9 @@
  *            empty one, and the snapshot is used instead. "Half made" lasts
  *            until arena_set_ready(): a process that dies while it restores
  *            the snapshot leaves nothing that passes for counters.
+ * Civil      the offset of the civil clock (base/civil.h) lies in the header:
+ *            taken from the wall clock when the arena is made, carried on with
+ *            otherwise.
  * Alone      the file is locked (flock): -EBUSY when another process has it.
  * Errors     negative errno and a sentence with the remedy.
  */

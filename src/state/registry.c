@@ -52,7 +52,7 @@ int registry_commit(struct registry *g, const char *what)
 	int r = 0;
 
 	if (g->actor.action[0] != '\0') {
-		g->actor.at_ms = (int64_t)clock_wall_ms();
+		g->actor.at_ms = registry_now_ms(g);
 		r = records_audit_insert(g->records, &g->actor);
 	}
 	if (r == 0)
@@ -79,6 +79,12 @@ const char *registry_error(const struct registry *g)
 struct records *registry_records(struct registry *g)
 {
 	return g->records;
+}
+
+int64_t registry_now_ms(const struct registry *g)
+{
+	return (int64_t)clock_civil_ms(&g->arena->header->civil_ns,
+				       clock_ns(CLOCK_BOOTTIME));
 }
 
 int registry_open(struct registry **ret_registry, struct records *records,

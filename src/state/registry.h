@@ -87,6 +87,8 @@ struct registry *registry_close(struct registry *g);
 
 const char *registry_error(const struct registry *g);
 struct records *registry_records(struct registry *g); /* for reading */
+/* Civil time: what keys expire by and records are dated with. */
+int64_t registry_now_ms(const struct registry *g);
 
 /* Who asks for the changes that follow, until NULL: uid, action, subject and
  * detail. Each change is then recorded in the audit trail, in the same durable
@@ -232,7 +234,7 @@ struct org_live {
 };
 struct key_live {
 	uint64_t used;
-	uint32_t last_use_min; /* wall clock minutes; 0 = never */
+	uint32_t last_use_min; /* civil time in minutes; 0 = never */
 };
 void registry_org_live(struct registry *g, uint32_t org,
 		       struct org_live *ret_live);

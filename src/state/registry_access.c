@@ -58,7 +58,7 @@ static int put_budget(struct registry *g, struct budget_record *budget)
 				     "a budget is 0..%" PRId64
 				     " units, and a project has %d",
 				     BUDGET_UNITS_MAX, PROJECT_BUDGETS_MAX);
-	budget->created_ms = (int64_t)clock_wall_ms();
+	budget->created_ms = registry_now_ms(g);
 	return registry_from_records(g, records_budget_put(g->records, budget),
 				     "project");
 }
@@ -85,7 +85,7 @@ int registry_project_create_capped(struct registry *g,
 
 	if (r != 0)
 		return r;
-	rec->created_ms = (int64_t)clock_wall_ms();
+	rec->created_ms = registry_now_ms(g);
 	r = insert_project(g, rec);
 	for (unsigned i = 0; i < count && r == 0; i++) {
 		budgets[i].project = rec->slot;

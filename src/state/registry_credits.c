@@ -51,7 +51,7 @@ static int write_ledger(struct registry *g, uint32_t org, uint32_t pool,
 {
 	struct ledger_record line = {.org = org,
 				     .pool = pool,
-				     .at_ms = (int64_t)clock_wall_ms(),
+				     .at_ms = registry_now_ms(g),
 				     .change = change};
 
 	snprintf(line.why, sizeof(line.why), "%s", why);
@@ -200,7 +200,7 @@ static int close_empty(struct registry *g, uint32_t org, int64_t now_ms)
 
 int registry_credits_grant(struct registry *g, struct pool_record *rec)
 {
-	int64_t now_ms = (int64_t)clock_wall_ms();
+	int64_t now_ms = registry_now_ms(g);
 	struct org_record org;
 	int r = check_amount(g, rec->granted);
 
@@ -245,7 +245,7 @@ static int insert_monthly(struct registry *g, uint32_t org, enum pool_kind kind,
 int registry_credits_subscribe(struct registry *g, uint32_t org,
 			       uint64_t monthly)
 {
-	int64_t now_ms = (int64_t)clock_wall_ms();
+	int64_t now_ms = registry_now_ms(g);
 	struct org_record rec;
 	unsigned had = 0, trials;
 	int r = check_amount(g, monthly);
@@ -287,14 +287,14 @@ int registry_credits_revoke(struct registry *g, uint32_t org, uint32_t pool)
 			records_org_set_credits(g->records, org, true, false),
 			"organization");
 	if (r == 0)
-		r = close_pool(g, pool, (int64_t)clock_wall_ms());
+		r = close_pool(g, pool, registry_now_ms(g));
 	return finish(g, org, r, "revoked");
 }
 
 int registry_credits_overage(struct registry *g, uint32_t org, bool enabled,
 			     uint64_t max)
 {
-	int64_t now_ms = (int64_t)clock_wall_ms();
+	int64_t now_ms = registry_now_ms(g);
 	struct org_record rec;
 	unsigned had;
 	int r = check_amount(g, max);
@@ -437,7 +437,7 @@ int registry_credits_live(struct registry *g, uint32_t org,
 
 int registry_event_raise(struct registry *g, struct event_record *rec)
 {
-	rec->at_ms = (int64_t)clock_wall_ms();
+	rec->at_ms = registry_now_ms(g);
 	rec->delivered_ms = 0;
 	return registry_from_records(g, records_event_insert(g->records, rec),
 				     "event");

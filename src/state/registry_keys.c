@@ -2,7 +2,6 @@
 /* Keys. */
 #include "state/registry_internal.h"
 
-#include "base/clock.h"
 #include "base/epoch.h"
 #include "base/keytext.h"
 #include "base/sha256.h"
@@ -58,7 +57,7 @@ static int make_key(struct registry *g, struct key_record *rec,
 {
 	int r, tries = ID_TRIES;
 
-	rec->created_ms = (int64_t)clock_wall_ms();
+	rec->created_ms = registry_now_ms(g);
 	rec->revoked_ms = 0;
 	do {
 		if (!keytext_random_id(&rec->id) ||
@@ -72,7 +71,7 @@ static int make_key(struct registry *g, struct key_record *rec,
 
 static int check_expiry(struct registry *g, const struct key_record *rec)
 {
-	if (rec->expires_ms != 0 && rec->expires_ms <= (int64_t)clock_wall_ms())
+	if (rec->expires_ms != 0 && rec->expires_ms <= registry_now_ms(g))
 		return registry_fail(g, REGISTRY_INVALID,
 				     "the expiry lies in the past");
 	return 0;
@@ -139,7 +138,7 @@ static int import_key(struct registry *g, struct key_record *rec)
 
 	if (r != 0)
 		return r;
-	rec->created_ms = (int64_t)clock_wall_ms();
+	rec->created_ms = registry_now_ms(g);
 	rec->revoked_ms = 0;
 	rec->disabled = false;
 	/* "Taken" may mean the id: among a million that happens. */
@@ -194,7 +193,7 @@ int registry_key_revoke(struct registry *g, const char *id,
 	if (r != 0)
 		return r;
 	if (ret_rec->revoked_ms == 0) {
-		ret_rec->revoked_ms = (int64_t)clock_wall_ms();
+		ret_rec->revoked_ms = registry_now_ms(g);
 		r = registry_begin(g, "key");
 		if (r == 0)
 			r = registry_finish(
@@ -243,7 +242,7 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 			struct key_record *ret_old, struct key_record *ret_new,
 			char text[static KEY_TEXT_MAX])
 {
-	int64_t now = (int64_t)clock_wall_ms();
+	int64_t now = registry_now_ms(g);
 	struct key_access access = {.count = 0};
 	uint32_t place = 0;
 	int r = registry_from_records(

@@ -108,7 +108,7 @@ int registry_org_create(struct registry *g, struct org_record *rec,
 		return r;
 	rec->credits = rec->credits || granted > 0;
 	rec->suspended = false;
-	rec->created_ms = (int64_t)clock_wall_ms();
+	rec->created_ms = registry_now_ms(g);
 
 	r = registry_begin(g, "org");
 	if (r != 0)

@@ -383,7 +383,7 @@ int registry_plan_create(struct registry *g, struct plan_record *rec)
 {
 	int r, tries = ID_TRIES;
 
-	rec->created_ms = (int64_t)clock_wall_ms();
+	rec->created_ms = registry_now_ms(g);
 	r = registry_begin(g, "plan");
 	if (r != 0)
 		return r;

@@ -123,9 +123,9 @@ static inline uint32_t http_reply_max(const struct check *check)
 	return check->flags & CHECK_EXPLAIN ? HTTP_EXPLAIN_MAX : HTTP_REPLY_MAX;
 }
 
-/* Encodes the answer to the request last returned. `wall_ms` is the wall
- * clock, for X-RateLimit-Reset. `out` has room for http_reply_max(). Returns
- * the bytes written. */
+/* Encodes the answer to the request last returned. `wall_ms` is civil time,
+ * for X-RateLimit-Reset. `out` has room for http_reply_max(). Returns the bytes
+ * written. */
 size_t http_encode(const struct http_parser *p, const struct http_options *opt,
 		   const struct check *check, const struct verdict *verdict,
 		   uint64_t wall_ms, uint8_t out[static HTTP_REPLY_MAX]);

@@ -190,7 +190,7 @@ static void answer(struct worker *w)
 	while ((count = worker_parse(w)) > 0) {
 		counter_add(&w->counters.batches, 1);
 		gate_decide(&w->gate, w->checks, w->verdicts, count, &w->now,
-			    w->wall_ms);
+			    w->civil_ms);
 		worker_encode(w, count);
 	}
 	worker_recycle(w);
@@ -198,11 +198,14 @@ static void answer(struct worker *w)
 
 static void sweep(struct worker *w)
 {
+	uint64_t boot_ns;
+
 	gather(w);
 	/* After the last byte has arrived, before any reply: the instant of
 	 * every check in this sweep. */
-	w->now = instant_now();
-	w->wall_ms = clock_wall_ms();
+	boot_ns = clock_ns(CLOCK_BOOTTIME);
+	w->now = instant_at(boot_ns + INSTANT_BIAS_NS);
+	w->civil_ms = clock_civil_ms(&w->gate.arena->header->civil_ns, boot_ns);
 	w->conns.now_s = (uint32_t)(w->now.ticks / (CLOCK_TICKS_PER_MS * 1000));
 	if (w->input_count > 0)
 		answer(w);

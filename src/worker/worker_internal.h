@@ -54,7 +54,7 @@ struct worker {
 	bool alone;         /* worker 0 has ended sharing */
 	uint32_t reap_s;    /* when to look for idle connections again */
 	struct instant now; /* of this sweep */
-	uint64_t wall_ms;
+	uint64_t civil_ms;
 	uint64_t batch; /* number of the batch at hand */
 	uint32_t input_count;
 	struct input *inputs;

@@ -143,8 +143,8 @@ static void reply_http(struct worker *w, const struct check *c,
 	if (out == NULL)
 		return;
 	conn_wrote(&w->conns, c->conn_idx,
-		   (uint32_t)http_encode(p, &w->options->http, c, v, w->wall_ms,
-					 out));
+		   (uint32_t)http_encode(p, &w->options->http, c, v,
+					 w->civil_ms, out));
 	if (http_must_close(p))
 		conn_finish(&w->conns, c->conn_idx);
 	http_reply_done(p);

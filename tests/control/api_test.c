@@ -381,12 +381,16 @@ Test(api, status_adds_up)
 	cr_assert_eq(number("pid"), getpid());
 	cr_assert_str_eq(text("started_at"), "2023-11-14T22:13:20.123Z");
 	cr_assert(json_is_null(value("snapshot.last_at")));
+	cr_assert_eq(number("clock.step_ms"), 0);
+	cr_assert_eq(number("clock.settle_s"), 600);
+	stand.civil.step_ns = INT64_C(-3600000) * 1000000;
 	stand.last.taken = true;
 	stand.last.info.wall_ms = 1700000000000;
 	strcpy(stand.last.error, "disk full");
 	call("GET", "/v1/status", NULL);
 	cr_assert_str_eq(text("snapshot.last_at"), "2023-11-14T22:13:20Z");
 	cr_assert_str_eq(text("snapshot.last_error"), "disk full");
+	cr_assert_eq(number("clock.step_ms"), -3600000);
 }
 
 Test(api, a_snapshot_that_fails_says_why)

@@ -139,6 +139,15 @@ Test(metrics, snapshots_are_told_once_there_is_one)
 	cr_assert(has_line(page(), "stile_snapshot_age_seconds 0.000"));
 }
 
+Test(metrics, step_of_the_clock_is_told_with_its_sign)
+{
+	cr_assert(has_line(page(), "stile_clock_step_seconds 0.000"));
+	stand.civil.step_ns = INT64_C(3600001) * 1000000;
+	cr_assert(has_line(page(), "stile_clock_step_seconds 3600.001"));
+	stand.civil.step_ns = INT64_C(-2500) * 1000000;
+	cr_assert(has_line(page(), "stile_clock_step_seconds -2.500"));
+}
+
 Test(metrics, readiness_is_a_number)
 {
 	cr_assert(has_line(page(), "stile_ready 1"));

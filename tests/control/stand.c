@@ -89,6 +89,7 @@ void stand_open_with(const char *yaml)
 	stand.control.arena_path = "/dev/shm/arena";
 	stand.control.arena_fresh = true;
 	stand.control.started_ms = 1700000000123;
+	stand.control.civil = &stand.civil;
 	stand.control.ready = is_ready;
 	stand.control.snapshot = take_snapshot;
 	stand.control.snapshot_last = last_snapshot;

@@ -24,6 +24,7 @@ struct stand {
 	struct records *records;
 	struct arena_file arena;
 	struct epoch epoch;
+	struct civil civil;
 	struct keytable table;
 	struct control control;
 	/* what the hooks say */
