@@ -123,6 +123,7 @@ int workers_start(struct workers **ret_workers, struct workers_shared *shared,
 		  char *err, size_t err_len)
 {
 	struct workers *t = calloc(1, sizeof(*t));
+	pthread_condattr_t attr;
 	uint32_t i, running = 0;
 	int r = -ENOMEM;
 
@@ -133,7 +134,12 @@ int workers_start(struct workers **ret_workers, struct workers_shared *shared,
 	t->shared = shared;
 	t->count = shared->options.count;
 	pthread_mutex_init(&t->mutex, NULL);
-	pthread_cond_init(&t->changed, NULL);
+	/* A drain takes as long as it was given, wherever the wall clock goes
+	 * meanwhile. */
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->changed, &attr);
+	pthread_condattr_destroy(&attr);
 	for (i = 0; i < t->count; i++) {
 		t->workers[i] = worker_new(t, i);
 		if (t->workers[i] == NULL) {
@@ -202,7 +208,7 @@ static bool all_ended(struct workers *t, unsigned timeout_ms)
 	struct timespec until;
 	int r = 0;
 
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000;
 	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
 	if (until.tv_nsec >= 1000000000) {

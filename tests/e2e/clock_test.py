@@ -121,6 +121,22 @@ class Steps(Case):
                 self.step(0)
                 wait_until(lambda: self.pending_ms() == 0, 'it is undone')
 
+    def test_drain_takes_no_longer_than_it_may(self):
+        self.d.stop()
+        self.d.config.write_text('drain_timeout: 1s\n')
+        self.d.start()
+        self.step(DAY)
+        with self.d.native() as n:
+            n.sock.setblocking(False)
+            try:
+                while True:
+                    n.sock.send(frame('x') * 100)
+            except BlockingIOError:
+                pass
+            begin = time.monotonic()
+            self.d.stop()
+            self.assertLess(time.monotonic() - begin, 10)
+
 
 class Settling(Case):
     def test_step_that_lasts_is_believed(self):
