@@ -1,59 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/rfc3339.h"
 
+#include "base/date.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
-
-/*
- * Days are counted from 0000-03-01, so that the leap day is the last day of a
- * year and every month before it has a fixed start: day = 153 * m + 2 over 5,
- * m counted from March.
- */
-#define DAYS_TO_1970 719468
-#define DAYS_PER_ERA 146097 /* 400 years */
-
-static int64_t days_from_civil(int64_t year, int64_t month, int64_t day)
-{
-	int64_t y = month <= 2 ? year - 1 : year;
-	int64_t era = y / 400;
-	int64_t of_era = y - era * 400;
-	int64_t m = month > 2 ? month - 3 : month + 9;
-	int64_t of_year = (153 * m + 2) / 5 + day - 1;
-
-	return era * DAYS_PER_ERA + of_era * 365 + of_era / 4 - of_era / 100 +
-	       of_year - DAYS_TO_1970;
-}
-
-static void civil_from_days(int64_t days, unsigned *year, unsigned *month,
-			    unsigned *day)
-{
-	int64_t z = days + DAYS_TO_1970;
-	int64_t era = z / DAYS_PER_ERA;
-	int64_t of_era = z - era * DAYS_PER_ERA;
-	int64_t y =
-		(of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) /
-		365;
-	int64_t of_year = of_era - (365 * y + y / 4 - y / 100);
-	int64_t m = (5 * of_year + 2) / 153;
-
-	*day = (unsigned)(of_year - (153 * m + 2) / 5 + 1);
-	*month = (unsigned)(m < 10 ? m + 3 : m - 9);
-	*year = (unsigned)(y + era * 400 + (*month <= 2 ? 1 : 0));
-}
-
-static bool is_leap(unsigned year)
-{
-	return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-}
-
-static unsigned days_in_month(unsigned year, unsigned month)
-{
-	static const uint8_t days[] = {31, 28, 31, 30, 31, 30,
-				       31, 31, 30, 31, 30, 31};
-
-	return month == 2 && is_leap(year) ? 29 : days[month - 1];
-}
 
 static bool digits(const char **p, unsigned count, unsigned *ret_value)
 {
@@ -140,11 +92,11 @@ int rfc3339_parse(const char *text, int64_t *ret_ms)
 	if (*p != '\0')
 		return -EINVAL;
 	if (month < 1 || month > 12 || day < 1 ||
-	    day > days_in_month(year, month) || hour > 23 || minute > 59 ||
+	    day > date_days_in_month(year, month) || hour > 23 || minute > 59 ||
 	    second > 59)
 		return -ERANGE;
-	t = days_from_civil(year, month, day) * 86400 + hour * 3600 +
-	    minute * 60 + second - shift * 60;
+	t = date_to_days(year, month, day) * 86400 + hour * 3600 + minute * 60 +
+	    second - shift * 60;
 	t = t * 1000 + ms;
 	if (t < 0 || t > RFC3339_LAST_MS)
 		return -ERANGE;
@@ -167,13 +119,13 @@ static void format(int64_t ms, bool always, char *out)
 	int64_t t = ms < 0 ? 0 : ms > RFC3339_LAST_MS ? RFC3339_LAST_MS : ms;
 	unsigned of_day = (unsigned)(t / 1000 % 86400);
 	unsigned millis = (unsigned)(t % 1000);
-	unsigned year;
+	int64_t year;
 	unsigned month;
 	unsigned day;
 	bool fine = always || millis;
 
-	civil_from_days(t / 86400000, &year, &month, &day);
-	out = put(out, year, 4, '-');
+	date_of_days(t / 86400000, &year, &month, &day);
+	out = put(out, (unsigned)year, 4, '-');
 	out = put(out, month, 2, '-');
 	out = put(out, day, 2, 'T');
 	out = put(out, of_day / 3600, 2, ':');
