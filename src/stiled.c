@@ -370,10 +370,12 @@ static void announce(struct daemon *d, uint64_t began_ns)
 	notify_systemd("READY=1\nSTATUS=serving");
 }
 
-/* Once a second, or as soon after as the admin API lets us. */
-static void tick(struct daemon *d)
+/* Once a second, or as soon after as the admin API lets us. True: it has more
+ * to do, as soon as the admin API had its turn. */
+static bool tick(struct daemon *d)
 {
 	civil_tick(&d->civil);
+	return registry_step(d->registry);
 }
 
 /* Ticks when it is time. Returns the milliseconds until the next one. */
@@ -381,10 +383,8 @@ static int tick_when_due(struct daemon *d, uint64_t *next_ns)
 {
 	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
 
-	if (now_ns >= *next_ns) {
-		tick(d);
-		*next_ns = now_ns + NS_PER_S;
-	}
+	if (now_ns >= *next_ns)
+		*next_ns = now_ns + (tick(d) ? 0 : NS_PER_S);
 	return (int)((*next_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS);
 }
 

@@ -87,6 +87,11 @@ int64_t registry_now_ms(const struct registry *g)
 				       clock_ns(CLOCK_BOOTTIME));
 }
 
+bool registry_step(struct registry *g)
+{
+	return periods_step(g->periods, (uint64_t)registry_now_ms(g));
+}
+
 int registry_open(struct registry **ret_registry, struct records *records,
 		  struct arena_file *arena, bool fresh, struct keytable *table,
 		  struct epoch *epoch, const char *state_dir,
@@ -110,6 +115,11 @@ int registry_open(struct registry **ret_registry, struct records *records,
 	rings_init(&g->rings, arena, options->ring_bytes, fresh);
 	memset(ret_report, 0, sizeof(*ret_report));
 
+	r = periods_new(&g->periods, &g->claim, options->max_projects + 1);
+	if (r < 0) {
+		snprintf(err, err_len, "no memory for periods");
+		goto out_free;
+	}
 	r = records_count(records, &counts);
 	if (r < 0) {
 		snprintf(err, err_len, "%s", records_error(records));
@@ -144,6 +154,7 @@ int registry_open(struct registry **ret_registry, struct records *records,
 out_table:
 	keytable_deinit(table);
 out_free:
+	periods_free(g->periods);
 	registry_plans_unload(g);
 	rings_deinit(&g->rings);
 	free(g);
@@ -153,6 +164,7 @@ out_free:
 struct registry *registry_close(struct registry *g)
 {
 	keytable_deinit(g->table);
+	periods_free(g->periods);
 	registry_plans_unload(g);
 	rings_deinit(&g->rings);
 	free(g);

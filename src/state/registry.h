@@ -87,6 +87,8 @@ struct registry *registry_close(struct registry *g);
 
 const char *registry_error(const struct registry *g);
 struct records *registry_records(struct registry *g); /* for reading */
+/* Once a second: what ends by civil time. True: there is more to do at once. */
+bool registry_step(struct registry *g);
 /* Civil time: what keys expire by and records are dated with. */
 int64_t registry_now_ms(const struct registry *g);
 

@@ -18,6 +18,7 @@
 #include "gate/layout.h"
 #include "gate/subjects.h"
 #include "state/effective.h"
+#include "state/periods.h"
 #include "state/records_credits.h"
 #include "state/records_events.h"
 #include "state/registry.h"
@@ -70,6 +71,7 @@ struct registry {
 	struct epoch *epoch;
 	struct claim claim;
 	struct rings rings;
+	struct periods *periods;
 	struct keytext_prefix prefix;
 	struct registry_options options;
 	struct plan_rules *plans[PLANS_MAX + 1]; /* by slot; NULL: to be read */
