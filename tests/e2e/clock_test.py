@@ -7,8 +7,8 @@ import time
 import unittest
 
 import harness
-from harness import (ALLOW, BUILD, INVALID_KEY, RATE_LIMITED, Daemon, Hammer,
-                     frame, wait_until)
+from harness import (ALLOW, BUILD, INVALID_KEY, IO_TIMEOUT_S, RATE_LIMITED,
+                     Daemon, Hammer, frame, wait_until)
 
 SHIM = BUILD / 'tests' / 'e2e' / 'shift_clock.so'
 HOUR = 3600
@@ -76,6 +76,7 @@ class Steps(Case):
         picked = 0
         steps = [*STEPS, 0]
         current = None
+        end = time.monotonic() + IO_TIMEOUT_S
 
         def pick():
             nonlocal picked
@@ -88,6 +89,7 @@ class Steps(Case):
 
         def done():
             nonlocal current
+            self.assertLess(time.monotonic(), end, 'a step was not noticed')
             if current is not None and not self.seen(current):
                 return False
             if not steps:
