@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define ERROR_LEN 512
-#define STAGES_MAX 32
+#define STAGES_MAX 64
 /* More than this share of the machine's memory is not taken unasked. */
 #define MEMORY_SHARE 2
 
@@ -25,7 +25,9 @@ static const char help[] =
 	"checked.\n"
 	"\n"
 	"  --json             one array of objects instead of a table\n"
-	"  --stage NAME       only those that begin so, e.g. decide\n"
+	"  --stage NAME       only those that begin so, e.g. decide; may be "
+	"given\n"
+	"                     several times\n"
 	"  --threads LIST     threads (1, and the number of CPUs)\n"
 	"  --orgs N           organizations to spread over (1000000)\n"
 	"  --repetitions N    of each stage, in turns (7)\n"
@@ -43,7 +45,8 @@ static const char help[] =
 
 struct core_options {
 	bool json, pin;
-	const char *stage;
+	const char *stages[STAGES_MAX]; /* none: all */
+	uint32_t stages_count;
 	uint32_t threads[OPTIONS_LIST_MAX], threads_count;
 	uint32_t orgs, repetitions;
 	double seconds, warmup_seconds;
@@ -90,17 +93,22 @@ static const struct option long_options[] = {
 
 static bool chosen(const struct core_options *o, const struct core_stage *s)
 {
-	return !o->stage || strncmp(s->name, o->stage, strlen(o->stage)) == 0;
+	for (uint32_t i = 0; i < o->stages_count; i++)
+		if (strncmp(s->name, o->stages[i], strlen(o->stages[i])) == 0)
+			return true;
+	return o->stages_count == 0;
 }
 
 static bool take_stage(const char *value, struct core_options *o)
 {
 	bool any = false;
 
-	o->stage = value;
 	for (size_t i = 0; i < core_stages_count; i++)
-		any |= chosen(o, &core_stages[i]);
-	return any;
+		any |= strncmp(core_stages[i].name, value, strlen(value)) == 0;
+	if (!any || o->stages_count == STAGES_MAX)
+		return false;
+	o->stages[o->stages_count++] = value;
+	return true;
 }
 
 static bool take_option(void *to, int option, const char *value)

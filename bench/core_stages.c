@@ -36,6 +36,47 @@ static bool hash_chunk(struct core_thread *t)
 	return right;
 }
 
+static bool siphash_chunk(struct core_thread *t)
+{
+	bool right = true;
+
+	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
+		const struct core_key *k = next_key(t);
+		struct memo_name name =
+			memo_name(&t->world->memo, k->text, sizeof(k->text));
+
+		right &= (name.low | name.high) != 0;
+	}
+	return right;
+}
+
+/* What hash_chunk() does, with a memo of every key. */
+static bool memo_chunk(struct core_thread *t)
+{
+	const struct memo *m = &t->world->memo;
+	uint32_t batch = t->stage->batch;
+	const struct core_key *keys[PROBE_BATCH];
+	struct memo_name names[PROBE_BATCH];
+	bool right = true;
+
+	for (uint32_t done = 0; done < CORE_CHUNK; done += batch) {
+		for (uint32_t i = 0; i < batch; i++) {
+			const struct core_key *k = keys[i] = next_key(t);
+
+			names[i] = memo_name(m, k->text, sizeof(k->text));
+			__builtin_prefetch(memo_place(m, names[i]));
+		}
+		for (uint32_t i = 0; i < batch; i++) {
+			uint8_t hash[SHA256_BYTES];
+
+			memo_hash(m, names[i], keys[i]->text,
+				  sizeof(keys[i]->text), hash);
+			right &= memcmp(hash, keys[i]->hash, 8) == 0;
+		}
+	}
+	return right;
+}
+
 static bool keytext_chunk(struct core_thread *t)
 {
 	bool right = true;
@@ -156,6 +197,12 @@ static bool decide_chunk(struct core_thread *t)
 const struct core_stage core_stages[] = {
 	{"keytext", keytext_chunk, true, false, false, 1},
 	{"sha256", hash_chunk, true, false, false, 1},
+	{"sha256", hash_chunk, false, false, false, 1},
+	{"siphash", siphash_chunk, true, false, false, 1},
+	{"memo", memo_chunk, true, false, false, 1},
+	{"memo", memo_chunk, true, false, false, PROBE_BATCH},
+	{"memo", memo_chunk, false, false, false, 1},
+	{"memo", memo_chunk, false, false, false, PROBE_BATCH},
 	{"key table", probe_chunk, true, true, false, 1},
 	{"key table", probe_chunk, false, true, false, 1},
 	{"key table", probe_batch_chunk, false, true, false, PROBE_BATCH},

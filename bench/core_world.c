@@ -25,9 +25,10 @@ static uint64_t ring_lines(unsigned log2)
 uint64_t core_world_bytes(uint32_t org_count)
 {
 	/* the table: 8 bytes an entry at a load of at least 0.3 */
-	return org_count *
-	       (sizeof(struct core_key) + sizeof(struct org) +
-		sizeof(struct key) + LINE_BYTES + 8 * 4 + sizeof(uint32_t));
+	return org_count * (sizeof(struct core_key) + sizeof(struct org) +
+			    sizeof(struct key) + LINE_BYTES + 8 * 4 +
+			    sizeof(uint32_t)) +
+	       memo_bytes(org_count);
 }
 
 static void set(word_t *w, uint64_t value)
@@ -78,6 +79,7 @@ static int make_key(struct core_world *w, struct core_key *k, uint32_t slot,
 		return -EIO;
 	memcpy(k->text, text, sizeof(k->text));
 	sha256(k->text, sizeof(k->text), k->hash);
+	memo_learn(&w->memo, k->text, sizeof(k->text), k->hash);
 	k->slot = slot;
 	k->org = org;
 	memcpy(key->hash, k->hash + KEY_HASH_SKIP, sizeof(key->hash));
@@ -148,11 +150,16 @@ int core_world_init(struct core_world *w, uint32_t org_count)
 	r = keytable_init(&w->table, org_count + CORE_HOT_KEYS, NULL);
 	if (r < 0)
 		goto out_arena;
+	r = memo_init(&w->memo, org_count + CORE_HOT_KEYS);
+	if (r < 0)
+		goto out_table;
 	r = fill_arena(w, order);
 	free(order);
 	if (r < 0)
 		core_world_deinit(w);
 	return r;
+out_table:
+	keytable_deinit(&w->table);
 out_arena:
 	arena_close(&w->file);
 out_free:
@@ -163,6 +170,7 @@ out_free:
 
 void core_world_deinit(struct core_world *w)
 {
+	memo_deinit(&w->memo);
 	keytable_deinit(&w->table);
 	arena_close(&w->file);
 	free(w->keys);

@@ -18,6 +18,7 @@
 #include "base/sha256.h"
 #include "gate/keytable.h"
 #include "gate/meter.h"
+#include "memo.h"
 #include "state/arena.h"
 
 #define CORE_ORGS_MAX (ARENA_ORGS_MAX - 2)
@@ -36,6 +37,7 @@ struct core_key {
 struct core_world {
 	struct arena_file file;
 	struct keytable table;
+	struct memo memo; /* of all keys */
 	struct keytext_prefix prefix;
 	uint32_t org_count;
 	struct core_key *keys; /* spread ones, then hot ones */
