@@ -118,6 +118,28 @@ static void set_ready(struct daemon *d, bool ready)
 	atomic_store_explicit(&d->shared.ready, ready, memory_order_relaxed);
 }
 
+static int fit_cpus(struct config *c, char *err, size_t err_len)
+{
+	uint32_t cpus = process_cpus();
+
+	if (c->pin == PIN_ON && c->workers > cpus) {
+		snprintf(err, err_len,
+			 "pin: %u workers need as many CPUs, and stiled may "
+			 "use %u: lower workers, or turn pin off",
+			 c->workers, cpus);
+		return -EINVAL;
+	}
+	/* Whom a worker waits for could not run meanwhile. */
+	if (c->spin_us > 0 && c->workers >= cpus) {
+		log_event(LOG_LEVEL_WARN, "spin_ignored",
+			  "workers=%u cpus=%u hint=\"needs fewer workers than "
+			  "CPUs\"",
+			  c->workers, cpus);
+		c->spin_us = 0;
+	}
+	return 0;
+}
+
 static int prepare_process(struct daemon *d)
 {
 	struct config *c = &d->config;
@@ -127,7 +149,9 @@ static int prepare_process(struct daemon *d)
 		c->workers = process_cpus();
 	if (c->workers > WORKERS_MAX)
 		c->workers = WORKERS_MAX;
-	r = process_harden(d->err, sizeof(d->err));
+	r = fit_cpus(c, d->err, sizeof(d->err));
+	if (r == 0)
+		r = process_harden(d->err, sizeof(d->err));
 	if (r == 0)
 		r = process_raise_limits((uint64_t)c->max_connections +
 						 c->admin.max_connections +
@@ -295,6 +319,8 @@ static int start_workers(struct daemon *d)
 		.count = c->workers,
 		.max_connections = c->max_connections,
 		.idle_timeout_s = c->idle_timeout_s,
+		.spin_us = c->spin_us,
+		.pin = c->pin == PIN_ON,
 		.recv_buffers = c->recv_buffers,
 		.send_buffers = c->send_buffers,
 		.output_bytes_max = c->output_bytes_max,

@@ -34,6 +34,9 @@
 	X(recv_bytes, "received_bytes_total", "Bytes received")                \
 	X(sent_bytes, "sent_bytes_total", "Bytes handed to the kernel")        \
 	X(sweeps, "sweeps_total", "Rounds of a worker that found work")        \
+	X(spins, "spins_total",                                                \
+	  "Times that a worker looked for work before it slept")               \
+	X(spins_hit, "spins_hit_total", "Of those, times that work came")      \
 	X(batches, "batches_total", "Batches of checks decided together")      \
 	X(helps, "claims_helped_total",                                        \
 	  "Decisions of another thread completed on its behalf")               \

@@ -13,6 +13,7 @@
 static const char *const reset_forms[] = {"epoch", "delta", NULL};
 static const char *const error_forms[] = {"flat", "nested", "problem", NULL};
 static const char *const restore_modes[] = {"snapshot", "strict", NULL};
+static const char *const pin_modes[] = {"off", "on", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error",
 					 NULL};
 
@@ -25,6 +26,7 @@ static const char *const log_levels[] = {"debug", "info", "warn", "error",
 #define CONNECTIONS_MAX 65536
 #define ADMIN_CONNECTIONS_MAX 1024
 #define BUFFERS_MAX 32768
+#define SPIN_MAX_US 1000
 
 /* Name, type, unit, default, bounds, place, sentence: one row per option, in
  * the order of the reference; options of one group stand together. */
@@ -76,6 +78,14 @@ const struct option config_options[] = {
 	 "Connections on that socket; more are answered 503 and closed."},
 	{"workers", OPTION_COUNT, "threads", "0", 0, WORKERS_MAX, AT(workers),
 	 NULL, "Worker threads; 0 is one per CPU."},
+	{"pin", OPTION_CHOICE, "", "off", 0, 0, AT(pin), pin_modes,
+	 "Keeps each worker on a CPU of its own, the first on the first that "
+	 "stiled may use; needs as many CPUs as workers (docs/operation.md)."},
+	{"spin", OPTION_COUNT, "microseconds", "0", 0, SPIN_MAX_US, AT(spin_us),
+	 NULL,
+	 "Latency mode: how long a worker that had work looks for more before "
+	 "it sleeps; 0 turns it off. Ignored unless there are more CPUs than "
+	 "workers."},
 	{"max_connections", OPTION_COUNT, "connections", "4096", 1,
 	 CONNECTIONS_MAX, AT(max_connections), NULL,
 	 "Connections of all check sockets together."},

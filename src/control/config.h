@@ -28,6 +28,7 @@ struct listener_config {
 enum restore_mode { RESTORE_SNAPSHOT, RESTORE_STRICT };
 enum reset_form { RESET_EPOCH, RESET_DELTA };
 enum error_form { ERRORS_FLAT, ERRORS_NESTED, ERRORS_PROBLEM };
+enum pin_mode { PIN_OFF, PIN_ON };
 
 struct config {
 	char dir[PATH_MAX];            /* --dir; "." default of --config runs */
@@ -37,6 +38,8 @@ struct config {
 	struct listener_config http;   /* http.sock */
 	struct listener_config admin;  /* admin.sock; max_connections 64 */
 	uint32_t workers;              /* 0 = one per CPU */
+	enum pin_mode pin;             /* each worker on a CPU of its own */
+	uint32_t spin_us;              /* 0 = off */
 	uint32_t max_connections;      /* in all, 4096 */
 	uint32_t idle_timeout_s;       /* 75, at least 60 */
 	uint32_t recv_buffers;         /* per worker, power of two, 512 */

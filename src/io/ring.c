@@ -2,6 +2,7 @@
 #include "io/ring.h"
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/counters.h"
 
 #include <errno.h>
@@ -231,6 +232,18 @@ struct io_uring_sqe *ring_sqe(struct ring *r)
 	return sqe;
 }
 
+/* -ETIME, -EINTR: nothing came. -EBUSY, -EAGAIN: the kernel wants completions
+ * taken first, which the caller does next. -EBADR, a completion that the
+ * kernel had no memory to keep, is not survived: a connection would hang and
+ * nobody knows which. */
+static void check_entered(struct ring *r, int e)
+{
+	check(e >= 0 || e == -ETIME || e == -EINTR || e == -EBUSY ||
+	      e == -EAGAIN);
+	if (unlikely(io_uring_cq_has_overflow(&r->uring)))
+		counter_add(&r->counters->cq_overflows, 1);
+}
+
 void ring_wait(struct ring *r, unsigned timeout_ms)
 {
 	struct __kernel_timespec ts = {
@@ -238,16 +251,21 @@ void ring_wait(struct ring *r, unsigned timeout_ms)
 		.tv_nsec = (long long)(timeout_ms % 1000) * 1000000,
 	};
 	struct io_uring_cqe *cqe;
-	int e = io_uring_submit_and_wait_timeout(&r->uring, &cqe, 1, &ts, NULL);
 
-	/* -ETIME, -EINTR: nothing came. -EBUSY, -EAGAIN: the kernel wants
-	 * completions taken first, which the caller does next. -EBADR, a
-	 * completion that the kernel had no memory to keep, is not survived: a
-	 * connection would hang and nobody knows which. */
-	check(e >= 0 || e == -ETIME || e == -EINTR || e == -EBUSY ||
-	      e == -EAGAIN);
-	if (unlikely(io_uring_cq_has_overflow(&r->uring)))
-		counter_add(&r->counters->cq_overflows, 1);
+	check_entered(r, io_uring_submit_and_wait_timeout(&r->uring, &cqe, 1,
+							  &ts, NULL));
+}
+
+bool ring_spin(struct ring *r, uint64_t spin_ns)
+{
+	uint64_t end_ns = clock_ns(CLOCK_MONOTONIC) + spin_ns;
+
+	do {
+		check_entered(r, io_uring_submit_and_get_events(&r->uring));
+		if (io_uring_cq_ready(&r->uring) > 0)
+			return true;
+	} while (clock_ns(CLOCK_MONOTONIC) < end_ns);
+	return false;
 }
 
 bool ring_next(struct ring *r, struct io_uring_cqe *ret_cqe)

@@ -77,6 +77,12 @@ struct io_uring_sqe *ring_sqe(struct ring *r);
  * is full: ring_next() until it says false has seen everything. */
 void ring_wait(struct ring *r, unsigned timeout_ms);
 
+/* The same without sleeping: looks for completions for `spin_ns`. True when
+ * there are some. Every look is a system call, because completions of this
+ * kind of ring happen only inside of one; so another thread that wants this
+ * CPU gets it as from any busy thread. */
+bool ring_spin(struct ring *r, uint64_t spin_ns);
+
 /* Stands for all that ring_sqe() has given out so far. */
 static inline uint32_t ring_mark(const struct ring *r)
 {

@@ -9,7 +9,8 @@
 /*
  * A sweep
  *
- *	wait     one io_uring_enter: sends of the last sweep, and sleep
+ *	await    one io_uring_enter: sends of the last sweep, and sleep; in
+ *	         latency mode several, for a while, before it sleeps
  *	gather   take all completions; received bytes become `inputs`
  *	parse    inputs -> a batch of checks
  *	decide   the batch, with one reading of the clock
@@ -207,7 +208,8 @@ static void sweep(struct worker *w)
 	w->now = instant_at(boot_ns + INSTANT_BIAS_NS);
 	w->civil_ms = clock_civil_ms(&w->gate.arena->header->civil_ns, boot_ns);
 	w->conns.now_s = (uint32_t)(w->now.ticks / (CLOCK_TICKS_PER_MS * 1000));
-	if (w->input_count > 0)
+	w->busy = w->input_count > 0;
+	if (w->busy)
 		answer(w);
 	settle(w);
 }
@@ -217,9 +219,31 @@ static bool has_work(const struct worker *w)
 	return w->obeyed == ORDER_SERVE || w->conns.open > 0 || accepts(w);
 }
 
+/* Who has just asked may ask again: in latency mode we look for that for a
+ * while, which saves both sides the wake-up. An order comes as a completion
+ * too and ends it. */
+static bool spin(struct worker *w)
+{
+	uint64_t spin_ns = w->options->spin_us * UINT64_C(1000);
+
+	if (!w->busy || spin_ns == 0)
+		return false;
+	counter_add(&w->counters.spins, 1);
+	if (!ring_spin(&w->ring, spin_ns))
+		return false;
+	counter_add(&w->counters.spins_hit, 1);
+	return true;
+}
+
+static void await(struct worker *w)
+{
+	if (!spin(w))
+		ring_wait(&w->ring, REAP_EVERY_S * 1000);
+}
+
 void worker_round(struct worker *w)
 {
-	ring_wait(&w->ring, REAP_EVERY_S * 1000);
+	await(w);
 	epoch_enter(&w->reader);
 	sweep(w);
 	epoch_leave(&w->reader);

@@ -38,6 +38,8 @@ struct workers_options {
 	uint32_t count;
 	uint32_t max_connections;
 	uint32_t idle_timeout_s;
+	uint32_t spin_us; /* look for work that long before sleeping */
+	bool pin;         /* each on a CPU of its own */
 	uint32_t recv_buffers;
 	uint32_t send_buffers;
 	uint64_t output_bytes_max;

@@ -52,6 +52,7 @@ struct worker {
 	uint32_t obeyed;        /* enum worker_order */
 	bool accepting[PROTOCOLS];
 	bool alone;         /* worker 0 has ended sharing */
+	bool busy;          /* the last sweep found work */
 	uint32_t reap_s;    /* when to look for idle connections again */
 	struct instant now; /* of this sweep */
 	uint64_t civil_ms;

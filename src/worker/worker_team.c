@@ -4,6 +4,7 @@
 #include "base/check.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,16 +68,51 @@ static void report(struct workers *t, uint32_t *what, int error,
 	pthread_mutex_unlock(&t->mutex);
 }
 
+/* Worker N stays on the N-th of the CPUs that the process may use. */
+static int pin(uint32_t idx, char *err, size_t err_len)
+{
+	cpu_set_t all, one;
+	uint32_t left = idx;
+	size_t cpu;
+	int r;
+
+	CPU_ZERO(&all);
+	if (sched_getaffinity(0, sizeof(all), &all) < 0)
+		goto out_errno;
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &all) && left-- == 0)
+			break;
+	if (cpu == CPU_SETSIZE) {
+		snprintf(err, err_len,
+			 "pin: there is no CPU for worker %u: lower workers, "
+			 "or turn pin off",
+			 idx);
+		return -EINVAL;
+	}
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (sched_setaffinity(0, sizeof(one), &one) == 0)
+		return 0;
+out_errno:
+	r = -errno;
+	snprintf(err, err_len, "pin: worker %u cannot be kept on a CPU: %s",
+		 idx, strerror(-r));
+	return r;
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct workers *t = w->team;
 	char name[16], err[256] = "";
-	int r;
+	int r = 0;
 
 	snprintf(name, sizeof(name), "worker-%u", w->idx);
 	pthread_setname_np(pthread_self(), name);
-	r = worker_setup(w, err, sizeof(err));
+	if (w->options->pin)
+		r = pin(w->idx, err, sizeof(err));
+	if (r == 0)
+		r = worker_setup(w, err, sizeof(err));
 	report(t, r < 0 ? &t->failed : &t->up, r, err);
 	if (r < 0)
 		return NULL;

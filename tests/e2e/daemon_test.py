@@ -134,6 +134,58 @@ class Life(unittest.TestCase):
         self.assertEqual(sorted(n for n in names if n.startswith('worker-')),
                          ['worker-0', 'worker-1', 'worker-2'])
 
+    def allowed_cpus(self, d):
+        """Of each worker: the CPUs it may run on."""
+        found = {}
+        for task in os.listdir(f'/proc/{d.pid}/task'):
+            with open(f'/proc/{d.pid}/task/{task}/comm') as f:
+                name = f.read().strip()
+            if name.startswith('worker-'):
+                found[name] = os.sched_getaffinity(int(task))
+        return found
+
+    def test_pinned_workers_have_a_cpu_each(self):
+        cpus = sorted(os.sched_getaffinity(0))
+        d = self.daemon('pin: on\nworkers: 0\n').start()
+        workers = self.allowed_cpus(d)
+        self.assertEqual([workers[f'worker-{i}'] for i in range(len(workers))],
+                         [{cpu} for cpu in cpus[:len(workers)]])
+        key = d.key(d.org('pinned')['id'])['key']
+        self.assertEqual(d.check_http(key).status, 200)
+
+    def one_cpu(self, config):
+        cpu = min(os.sched_getaffinity(0))
+        d = Daemon(config, wrapper=['taskset', '-c', str(cpu)])
+        self.addCleanup(d.close)
+        return d
+
+    def test_pinned_workers_are_refused_where_cpus_are_few(self):
+        d = self.one_cpu('pin: on\nworkers: 2\n').spawn()
+        self.assertEqual(d.wait_exit(), 1)
+        self.assertIn('pin: 2 workers need as many CPUs, and stiled may use '
+                      '1: lower workers, or turn pin off', d.log())
+
+    def test_spin_is_ignored_where_workers_leave_no_cpu(self):
+        d = self.one_cpu('spin: 1000\n').start()
+        self.assertRegex(d.log(), r'event=spin_ignored workers=1 cpus=1 ')
+        self.asked_and_answered(d)
+        self.assertEqual(d.metric('spins_total'), 0)
+
+    def test_spin_where_there_is_a_cpu_more(self):
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest('needs two CPUs')
+        d = self.daemon('workers: 1\nspin: 1000\n').start()
+        self.assertNotIn('spin_ignored', d.log())
+        self.asked_and_answered(d)
+        self.assertGreater(d.metric('spins_total'), 0)
+        d.stop()
+
+    def asked_and_answered(self, d):
+        key = d.key(d.org('spin')['id'])['key']
+        with d.native() as n:
+            for _ in range(50):
+                self.assertEqual(n.check(key).reason, ALLOW)
+
     def test_sd_notify(self):
         d = self.daemon()
         path = str(d.top / 'notify')

@@ -119,9 +119,20 @@ class SteadyState(unittest.TestCase):
         self.assertEqual(after, before)
 
     def test_workers_call_io_uring_enter_and_nothing_else(self):
+        self.expect_io_uring_enter_alone(self.daemon())
+
+    def test_spinning_workers_do_not_either(self):
+        if len(os.sched_getaffinity(0)) < 2:
+            self.skipTest('needs two CPUs')
+        d = Daemon('workers: 1\nspin: 200\n')
+        self.addCleanup(d.close)
+        d.start()
+        self.expect_io_uring_enter_alone(d)
+        self.assertGreater(d.metric('spins_total'), 0)
+
+    def expect_io_uring_enter_alone(self, d):
         if not shutil.which('strace'):
             self.skipTest('strace is not installed')
-        d = self.daemon()
         load = Load(d)
         self.addCleanup(load.close)
         for _ in range(20):

@@ -160,6 +160,40 @@ Test(ring, wait_ends_by_its_timeout)
 	close_ring();
 }
 
+Test(ring, spin_submits_and_sees_what_completed)
+{
+	open_ring();
+	submit_bad_close(0);
+	cr_expect(ring_spin(&ring, UINT64_MAX / 2));
+	cr_expect(ring_taken(&ring, ring_mark(&ring)));
+	expect_each_once(1);
+	close_ring();
+}
+
+/* Its completion happens in the ring's own thread, inside of a call. */
+Test(ring, spin_sees_what_completes_meanwhile)
+{
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe cqe;
+	int pair[2];
+	char in;
+
+	open_ring();
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	sqe = ring_sqe(&ring);
+	io_uring_prep_recv(sqe, pair[0], &in, 1, 0);
+	sqe->user_data = ring_tag(OP_RECV, 0, 7);
+	cr_expect_not(ring_spin(&ring, 0));
+	cr_expect(ring_taken(&ring, ring_mark(&ring)));
+	cr_assert_eq(write(pair[1], "x", 1), 1);
+	cr_expect(ring_spin(&ring, UINT64_MAX / 2));
+	cr_assert(ring_next(&ring, &cqe));
+	cr_expect_eq(TAG_IDX(cqe.user_data), 7);
+	close(pair[0]);
+	close(pair[1]);
+	close_ring();
+}
+
 /* ---- why there is no ring, and what helps ---- */
 
 /* io_uring_setup() fails with `error` from here on. */
