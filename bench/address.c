@@ -52,6 +52,25 @@ int address_connect(const struct address *a)
 	return fd;
 }
 
+int address_listen(const char *path, int backlog)
+{
+	union any at = {.un = {.sun_family = AF_UNIX}};
+	int fd, r;
+
+	if (strlen(path) >= sizeof(at.un.sun_path))
+		return -ENAMETOOLONG;
+	memcpy(at.un.sun_path, path, strlen(path) + 1);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, &at.any, sizeof(at.un)) < 0 || listen(fd, backlog) < 0) {
+		r = -errno;
+		close(fd);
+		return r;
+	}
+	return fd;
+}
+
 void address_name(const struct address *a, char *out, size_t out_len)
 {
 	if (a->path)

@@ -16,6 +16,10 @@ struct address {
 /* A blocking stream socket, connected (TCP without Nagle), or -errno. */
 int address_connect(const struct address *a);
 
+/* Listens at a Unix socket that is not there yet: a blocking descriptor, or
+ * -errno. */
+int address_listen(const char *path, int backlog);
+
 /* For messages: the path or 127.0.0.1:port. */
 void address_name(const struct address *a, char *out, size_t out_len);
 

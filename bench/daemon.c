@@ -16,7 +16,8 @@
 
 #define READY_TIMEOUT_MS 60000
 
-static int write_config(const struct daemon_server *d, const char *path)
+static int write_config(const struct daemon_server *d, const char *settings,
+			const char *path)
 {
 	FILE *f = fopen(path, "we");
 
@@ -29,8 +30,9 @@ static int write_config(const struct daemon_server *d, const char *path)
 		"runtime_dir: %s\n"
 		"workers: 1\n"
 		"snapshot_interval: 0s\n"
-		"log_level: warn\n",
-		d->dir, d->runtime_dir);
+		"log_level: warn\n"
+		"%s",
+		d->dir, d->runtime_dir, settings ? settings : "");
 	return fclose(f) != 0 ? -errno : 0;
 }
 
@@ -62,7 +64,7 @@ static bool wait_until_ready(int fd)
 }
 
 int daemon_start(struct daemon_server *d, const char *stiled, const char *dir,
-		 int cpu, char *error, size_t error_len)
+		 const char *settings, int cpu, char *error, size_t error_len)
 {
 	char config[PATH_MAX], log[PATH_MAX], tail[PROCESS_LOG_TAIL];
 	const char *argv[] = {stiled, "--config", config, NULL};
@@ -88,7 +90,8 @@ int daemon_start(struct daemon_server *d, const char *stiled, const char *dir,
 		return -1;
 	}
 	if (scratch_make("/dev/shm", d->runtime_dir, PATH_MAX) < 0 ||
-	    write_config(d, config) < 0 || pipe2(ready, O_CLOEXEC) < 0) {
+	    write_config(d, settings, config) < 0 ||
+	    pipe2(ready, O_CLOEXEC) < 0) {
 		snprintf(error, error_len, "cannot prepare %s: %s", dir,
 			 strerror(errno));
 		return -1;

@@ -24,9 +24,10 @@ struct daemon_server {
 };
 
 /* Starts it with one worker, listening in `dir`, and waits until it is ready.
- * cpu: the CPU to stay on, or -1. */
+ * settings: more lines of its configuration, or NULL. cpu: the CPU to stay on,
+ * or -1. */
 int daemon_start(struct daemon_server *d, const char *stiled, const char *dir,
-		 int cpu, char *error, size_t error_len);
+		 const char *settings, int cpu, char *error, size_t error_len);
 
 /* Stops it and removes what it left outside `dir`. False when it did not end
  * as it should. Does nothing when it was never started. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "null_server.h"
 
+#include "address.h"
 #include "base/check.h"
 #include "base/line.h"
-#include "wire/native.h"
 #include "workload.h"
 
 #include <errno.h>
@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #define SQ_ENTRIES 2048
@@ -132,6 +131,16 @@ static void handle_accept(struct null_server *s, int fd, bool more)
 		arm_accept(s);
 }
 
+void null_server_reply(const uint8_t frame[static NATIVE_REQUEST_BYTES],
+		       uint8_t out[static NATIVE_REPLY_BYTES])
+{
+	memset(out, 0, NATIVE_REPLY_BYTES);
+	out[0] = frame[0] | 0x80;
+	out[1] = REASON_ALLOW;
+	out[3] = NATIVE_VERSION;
+	memcpy(out + 8, frame + 8, 8); /* request id */
+}
+
 static void answer(struct null_conn *c, const uint8_t *frame)
 {
 	uint8_t *out = c->out + c->out_len;
@@ -142,11 +151,7 @@ static void answer(struct null_conn *c, const uint8_t *frame)
 		fail("got bytes that are no frame", 0);
 	if (unlikely(c->out_len == OUT_BYTES))
 		fail("a client does not fetch its replies", 0);
-	memset(out, 0, NATIVE_REPLY_BYTES);
-	out[0] = frame[0] | 0x80;
-	out[1] = REASON_ALLOW;
-	out[3] = NATIVE_VERSION;
-	memcpy(out + 8, frame + 8, 8); /* request id */
+	null_server_reply(frame, out);
 	c->out_len += NATIVE_REPLY_BYTES;
 }
 
@@ -341,31 +346,11 @@ static _Noreturn void serve(int listen_fd, const char *answer)
 	}
 }
 
-static int listen_at(const char *path)
-{
-	struct sockaddr_un addr = {.sun_family = AF_UNIX};
-	int fd, r;
-
-	if (strlen(path) >= sizeof(addr.sun_path))
-		return -ENAMETOOLONG;
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (bind(fd, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
-	    listen(fd, NULL_SERVER_CONNECTIONS_MAX) < 0) {
-		r = -errno;
-		close(fd);
-		return r;
-	}
-	return fd;
-}
-
 static int start(const char *path, int cpu, const char *answer,
 		 struct process *ret_process)
 {
 	pid_t parent = getpid();
-	int fd = listen_at(path);
+	int fd = address_listen(path, NULL_SERVER_CONNECTIONS_MAX);
 	pid_t pid;
 
 	if (fd < 0)

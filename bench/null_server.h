@@ -17,12 +17,17 @@
  *            unread (of HTTP answers, as many bytes).
  */
 #include "process.h"
+#include "wire/native.h"
 
 #define NULL_SERVER_CONNECTIONS_MAX 1024
 
 /* Forks the server, listening at path. cpu: the CPU to stay on, or -1.
  * Returns -errno. */
 int null_server_start(const char *path, int cpu, struct process *ret_process);
+
+/* The constant that it answers. */
+void null_server_reply(const uint8_t frame[static NATIVE_REQUEST_BYTES],
+		       uint8_t out[static NATIVE_REPLY_BYTES]);
 
 /* The same for HTTP/1.1 requests without bodies, each of which gets the
  * `answer`, of NULL_SERVER_ANSWER_MAX bytes at most. */

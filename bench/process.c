@@ -131,13 +131,23 @@ bool process_first_line(const char *const argv[], char *out, size_t out_len)
 	return out[0] != '\0';
 }
 
-int process_pin_self(int cpu)
+static int pin(pid_t pid, int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	CPU_SET((size_t)cpu, &set);
-	return sched_setaffinity(0, sizeof(set), &set) < 0 ? -errno : 0;
+	return sched_setaffinity(pid, sizeof(set), &set) < 0 ? -errno : 0;
+}
+
+int process_pin(const struct process *p, int cpu)
+{
+	return pin(p->pid, cpu);
+}
+
+int process_pin_self(int cpu)
+{
+	return pin(0, cpu);
 }
 
 int process_pin_self_away_from(int cpu)

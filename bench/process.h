@@ -42,6 +42,7 @@ void process_log_tail(const char *log, char out[static PROCESS_LOG_TAIL]);
 bool process_first_line(const char *const argv[], char *out, size_t out_len);
 
 /* Runs on the CPU given only, or on all but the one given. -errno. */
+int process_pin(const struct process *p, int cpu); /* of one thread */
 int process_pin_self(int cpu);
 int process_pin_self_away_from(int cpu);
 

@@ -154,8 +154,8 @@ int stand_open(struct stand *s, const struct stand_options *o)
 			 "the null server cannot be started: %s", strerror(-r));
 		return -1;
 	}
-	if (daemon_start(&s->daemon, o->stiled, full, s->server_cpu, s->error,
-			 STAND_ERROR_LEN) < 0)
+	if (daemon_start(&s->daemon, o->stiled, full, o->settings,
+			 s->server_cpu, s->error, STAND_ERROR_LEN) < 0)
 		return -1;
 	r = workload_init(&s->workload, o->keys, STAND_KEYS_PER_ORG);
 	if (r < 0) {

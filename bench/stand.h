@@ -30,6 +30,7 @@ struct stand_options {
 	uint64_t in_flight_max; /* requests that may be under way at a time */
 	bool pin;               /* servers on one CPU, the rest on others */
 	const char *stiled;     /* the daemon */
+	const char *settings;   /* more lines of its configuration, or NULL */
 	const char *dir;        /* empty; kept. NULL = a fresh one, removed */
 };
 

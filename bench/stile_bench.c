@@ -6,6 +6,7 @@
 #include "machine.h"
 #include "nginx.h"
 #include "peers.h"
+#include "roundtrip.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -24,6 +25,8 @@ static const struct command {
 	{"nginx", nginx_main, "nginx with and without stile beside it"},
 	{"peers", peers_main,
 	 "the same checks by stile and by what people use instead"},
+	{"roundtrip", roundtrip_main,
+	 "one request at a time, against a blocking echo"},
 };
 #define COMMAND_COUNT (sizeof(commands) / sizeof(commands[0]))
 

@@ -38,10 +38,10 @@ SERVER_FIGURES = ['p50_us', 'p90_us', 'p99_us', 'p99_9_us', 'max_us', 'rps',
 OPEN_LIAR = [*UNHURRIED, '--connections', '4', '--rate', '1000']
 
 
-def bench(command, *args, env=None):
+def bench(command, *args, env=None, **more):
     return subprocess.run([BUILD / 'stile-bench', command, *args],
                           capture_output=True, text=True, timeout=TIMEOUT_S,
-                          env={**os.environ, **(env or {})})
+                          env={**os.environ, **(env or {})}, **more)
 
 
 def compare(*args, env=None):
@@ -58,11 +58,11 @@ class InScratch(unittest.TestCase):
         self.dir = Path(tempfile.mkdtemp(prefix='stile-bench-test-'))
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
 
-    def liar(self, lie):
+    def liar(self, lie, target=TARGET):
         liar = self.dir / 'stiled'
         liar.write_text(f'#!/bin/sh\nexec "{sys.executable}" '
                         f'"{ROOT}/tests/e2e/bench_liar.py" '
-                        f'"{BUILD}/stiled" {lie} {TARGET} "$@"\n')
+                        f'"{BUILD}/stiled" {lie} {target} "$@"\n')
         liar.chmod(0o700)
         return str(liar)
 
@@ -240,9 +240,9 @@ class Core(unittest.TestCase):
         self.assertEqual(r.returncode, 0, r.stderr)
         rows = json.loads(r.stdout)
         self.assertEqual({row['stage'] for row in rows},
-                         {'keytext', 'sha256', 'key table', 'window, allowed',
-                          'window, denied', 'decide, raw', 'decide, hashed',
-                          'decide, denied'})
+                         {'keytext', 'sha256', 'siphash', 'memo', 'key table',
+                          'window, allowed', 'window, denied', 'decide, raw',
+                          'decide, hashed', 'decide, denied'})
         self.assertEqual([row['threads'] for row in rows],
                          [1, 2] * (len(rows) // 2))
         for row in rows:
@@ -263,6 +263,13 @@ class Core(unittest.TestCase):
                           if '|' in line][1:],
                          [['window,', 'denied', 'hot'],
                           ['window,', 'denied', 'spread']])
+
+    def test_several_stages_can_be_chosen(self):
+        r = bench('core', *self.SMALL, '--stage', 'siphash', '--stage',
+                  'keytext', '--threads', '1', '--json')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual({row['stage'] for row in json.loads(r.stdout)},
+                         {'siphash', 'keytext'})
 
     def test_wrong_usage_is_told_apart(self):
         for args in (['--stage', 'nothing'], ['--orgs', '10'],
