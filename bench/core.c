@@ -29,6 +29,9 @@ static const char help[] =
 	"given\n"
 	"                     several times\n"
 	"  --threads LIST     threads (1, and the number of CPUs)\n"
+	"  --arena PLACE      tmpfs: as stiled has it; private: this "
+	"process's\n"
+	"                     memory (tmpfs)\n"
 	"  --orgs N           organizations to spread over (1000000)\n"
 	"  --repetitions N    of each stage, in turns (7)\n"
 	"  --seconds S        measured time of one run (0.1)\n"
@@ -45,6 +48,7 @@ static const char help[] =
 
 struct core_options {
 	bool json, pin;
+	enum core_place place;
 	const char *stages[STAGES_MAX]; /* none: all */
 	uint32_t stages_count;
 	uint32_t threads[OPTIONS_LIST_MAX], threads_count;
@@ -68,6 +72,7 @@ struct core {
 enum {
 	OPT_JSON = OPTIONS_HELP + 1,
 	OPT_STAGE,
+	OPT_ARENA,
 	OPT_THREADS,
 	OPT_ORGS,
 	OPT_REPETITIONS,
@@ -80,6 +85,7 @@ enum {
 static const struct option long_options[] = {
 	{"json", no_argument, NULL, OPT_JSON},
 	{"stage", required_argument, NULL, OPT_STAGE},
+	{"arena", required_argument, NULL, OPT_ARENA},
 	{"threads", required_argument, NULL, OPT_THREADS},
 	{"orgs", required_argument, NULL, OPT_ORGS},
 	{"repetitions", required_argument, NULL, OPT_REPETITIONS},
@@ -111,6 +117,17 @@ static bool take_stage(const char *value, struct core_options *o)
 	return true;
 }
 
+static const char *place_name(enum core_place place)
+{
+	return place == CORE_TMPFS ? "tmpfs" : "private";
+}
+
+static bool take_place(const char *value, enum core_place *ret)
+{
+	*ret = strcmp(value, "private") == 0 ? CORE_PRIVATE : CORE_TMPFS;
+	return strcmp(value, place_name(*ret)) == 0;
+}
+
 static bool take_option(void *to, int option, const char *value)
 {
 	struct core_options *o = to;
@@ -121,6 +138,8 @@ static bool take_option(void *to, int option, const char *value)
 		return true;
 	case OPT_STAGE:
 		return take_stage(value, o);
+	case OPT_ARENA:
+		return take_place(value, &o->place);
 	case OPT_THREADS:
 		return options_list(value, WORKERS_MAX, o->threads,
 				    &o->threads_count);
@@ -171,7 +190,6 @@ static int make_world(struct core *c)
 {
 	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 	uint64_t bytes = core_world_bytes(c->options.orgs);
-	int r;
 
 	if (pages > 0 && page > 0 &&
 	    bytes > (uint64_t)pages * (uint64_t)page / MEMORY_SHARE) {
@@ -182,11 +200,10 @@ static int make_world(struct core *c)
 			 c->options.orgs, bytes >> 20);
 		return -1;
 	}
-	r = core_world_init(&c->world, c->options.orgs);
-	if (r < 0)
-		snprintf(c->error, ERROR_LEN, "no world to measure in: %s",
-			 strerror(-r));
-	return r < 0 ? -1 : 0;
+	return core_world_init(&c->world, c->options.orgs, c->options.place,
+			       c->error, ERROR_LEN) < 0
+		       ? -1
+		       : 0;
 }
 
 /* Which of the --threads is the one that the others are compared with: of
@@ -260,10 +277,10 @@ static void print_head(const struct core *c)
 
 	report_machine(&c->machine);
 	printf("world    %" PRIu32 " organizations with a key each, and a hot "
-	       "one with %u keys\n"
+	       "one with %u keys; arena: %s\n"
 	       "method   in process, %s; medians of %" PRIu32
 	       " runs of %.3f s each, in turns; ns: thread CPU time\n\n",
-	       o->orgs, CORE_HOT_KEYS,
+	       o->orgs, CORE_HOT_KEYS, place_name(o->place),
 	       o->pin ? "a CPU for each thread" : "threads float",
 	       o->repetitions, o->seconds);
 	printf("%-16s %-6s %5s %7s | %8s %17s | %10s %8s %8s\n", "stage",
@@ -294,9 +311,10 @@ static json_t *row_json(const struct core *c, size_t stage, uint32_t k)
 	const struct core_stage *s = &core_stages[stage];
 	const struct core_options *o = &c->options;
 	json_t *row = json_pack(
-		"{s:s, s:s, s:i, s:I, s:I, s:I, s:f, s:b}", "stage", s->name,
-		"orgs", spread_name(s), "batch", (int)s->batch, "threads",
-		(json_int_t)o->threads[k], "org_count", (json_int_t)o->orgs,
+		"{s:s, s:s, s:i, s:I, s:I, s:s, s:I, s:f, s:b}", "stage",
+		s->name, "orgs", spread_name(s), "batch", (int)s->batch,
+		"threads", (json_int_t)o->threads[k], "org_count",
+		(json_int_t)o->orgs, "arena", place_name(o->place),
 		"repetitions", (json_int_t)o->repetitions, "seconds",
 		o->seconds, "pinned", o->pin);
 

@@ -4,9 +4,12 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "gate/plain.h"
+#include "scratch.h"
 #include "splitmix.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -134,7 +137,28 @@ static int fill_arena(struct core_world *w, uint32_t *order)
 	return r;
 }
 
-int core_world_init(struct core_world *w, uint32_t org_count)
+static int open_arena(struct core_world *w, enum core_place place, char *error,
+		      size_t error_len)
+{
+	char dir[PATH_MAX - 16], path[PATH_MAX];
+	unsigned recovered;
+	bool fresh;
+	int r;
+
+	if (place == CORE_PRIVATE)
+		return arena_open_private(&w->file);
+	r = scratch_make(CORE_TMPFS_DIR, dir, sizeof(dir));
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%s/arena", dir);
+	r = arena_open(&w->file, path, &fresh, &recovered, error, error_len);
+	/* It goes when we go, however that is. */
+	scratch_remove(dir);
+	return r;
+}
+
+int core_world_init(struct core_world *w, uint32_t org_count,
+		    enum core_place place, char *error, size_t error_len)
 {
 	uint32_t *order = calloc(org_count, sizeof(*order));
 	int r;
@@ -142,9 +166,10 @@ int core_world_init(struct core_world *w, uint32_t org_count)
 	check(org_count >= CORE_ORGS_MIN && org_count <= CORE_ORGS_MAX);
 	memset(w, 0, sizeof(*w));
 	w->org_count = org_count;
+	error[0] = '\0';
 	check(keytext_prefix_init(&w->prefix, "il"));
 	w->keys = calloc(org_count + CORE_HOT_KEYS, sizeof(*w->keys));
-	r = w->keys && order ? arena_open_private(&w->file) : -ENOMEM;
+	r = w->keys && order ? open_arena(w, place, error, error_len) : -ENOMEM;
 	if (r < 0)
 		goto out_free;
 	r = keytable_init(&w->table, org_count + CORE_HOT_KEYS, NULL);
@@ -154,10 +179,11 @@ int core_world_init(struct core_world *w, uint32_t org_count)
 	if (r < 0)
 		goto out_table;
 	r = fill_arena(w, order);
-	free(order);
-	if (r < 0)
-		core_world_deinit(w);
-	return r;
+	if (r == 0) {
+		free(order);
+		return 0;
+	}
+	memo_deinit(&w->memo);
 out_table:
 	keytable_deinit(&w->table);
 out_arena:
@@ -165,6 +191,9 @@ out_arena:
 out_free:
 	free(order);
 	free(w->keys);
+	if (error[0] == '\0')
+		snprintf(error, error_len, "no world to measure in: %s",
+			 strerror(-r));
 	return r;
 }
 

@@ -3,9 +3,12 @@
 #define STILE_BENCH_CORE_WORLD_H
 
 /*
- * bench/core_world - an arena in private memory with organizations and keys, as
- * a worker sees it, without records and registry.
+ * bench/core_world - an arena with organizations and keys, as a worker sees
+ * it, without records and registry.
  *
+ * Place    the arena is a file in tmpfs, as stiled's, without a name there as
+ *          soon as it is open; or private memory. Pages differ: those of a
+ *          tmpfs are small unless it was mounted otherwise.
  * Spread   org_count organizations with one key and a small window each.
  *          Neighbours in `keys` lie at random places of the arena and of the
  *          key table, so walking the keys costs those misses and no other.
@@ -48,8 +51,12 @@ struct core_world {
 /* Bytes that a world of this size takes, about. */
 uint64_t core_world_bytes(uint32_t org_count);
 
-/* -ENOMEM, -EIO when the CSPRNG fails. */
-int core_world_init(struct core_world *w, uint32_t org_count);
+enum core_place { CORE_TMPFS, CORE_PRIVATE };
+#define CORE_TMPFS_DIR "/dev/shm"
+
+/* 0, or a negative errno and a sentence. */
+int core_world_init(struct core_world *w, uint32_t org_count,
+		    enum core_place place, char *error, size_t error_len);
 void core_world_deinit(struct core_world *w);
 
 /* No other thread may run. Every window used up at one instant, full_at; or

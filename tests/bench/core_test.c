@@ -4,15 +4,19 @@
 #include "base/clock.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static struct core_world world;
 static char error[256];
 
 static void setup(void)
 {
-	cr_assert_eq(core_world_init(&world, CORE_ORGS_MIN), 0);
+	cr_assert_eq(core_world_init(&world, CORE_ORGS_MIN, CORE_PRIVATE, error,
+				     sizeof(error)),
+		     0, "%s", error);
 }
 
 static void teardown(void)
@@ -58,6 +62,26 @@ Test(core, every_stage_finds_its_results_right)
 		cr_assert_gt(r.rate, 0);
 		cr_assert_eq(CORE_CHUNK % s->batch, 0);
 	}
+}
+
+Test(core, arena_in_tmpfs_has_no_name_and_serves_as_well)
+{
+	struct core_run_result r = {0};
+	char link[64], path[256] = "";
+
+	if (access(CORE_TMPFS_DIR, W_OK) < 0)
+		cr_skip_test("no " CORE_TMPFS_DIR " to write to");
+	core_world_deinit(&world);
+	cr_assert_eq(core_world_init(&world, CORE_ORGS_MIN, CORE_TMPFS, error,
+				     sizeof(error)),
+		     0, "%s", error);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", world.file.fd);
+	cr_assert_gt(readlink(link, path, sizeof(path) - 1), 0);
+	cr_assert_not_null(strstr(path, " (deleted)"), "%s", path);
+	cr_assert_eq(strncmp(path, CORE_TMPFS_DIR, sizeof(CORE_TMPFS_DIR) - 1),
+		     0);
+	core_world_rest(&world);
+	cr_assert_eq(run(stage("decide, raw", false), 2, &r), 0, "%s", error);
 }
 
 Test(core, allowed_units_are_on_the_books)

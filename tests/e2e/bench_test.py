@@ -253,10 +253,11 @@ class Core(unittest.TestCase):
                 self.assertLessEqual(row[name], row[f'{name}_max'])
                 self.assertGreater(row[f'{name}_min'], 0)
             self.assertIs(type(row['commit']), str)
+            self.assertEqual(row['arena'], 'tmpfs')
 
     def test_one_stage_can_be_chosen(self):
         r = bench('core', *self.SMALL, '--stage', 'window, denied',
-                  '--threads', '2')
+                  '--threads', '2', '--arena', 'private')
         self.assertEqual(r.returncode, 0, r.stderr)
         self.assertIn('commit', r.stdout)
         self.assertEqual([line.split()[:3] for line in r.stdout.splitlines()
@@ -272,7 +273,7 @@ class Core(unittest.TestCase):
                          {'siphash', 'keytext'})
 
     def test_wrong_usage_is_told_apart(self):
-        for args in (['--stage', 'nothing'], ['--orgs', '10'],
+        for args in (['--stage', 'nothing'], ['--arena', 'disk'], ['--orgs', '10'],
                      ['--orgs', '2000000'], ['--threads', '0'], ['more']):
             r = bench('core', *args)
             self.assertEqual((r.returncode, r.stdout), (2, ''), args)
