@@ -5,9 +5,9 @@
  */
 #include "daemon.h"
 
+#include "api.h"
 #include "base/check.h"
 
-#include <curl/curl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -15,100 +15,9 @@
 #include <string.h>
 
 #define IMPORT_MAX 10000u /* keys in one call */
-#define CALL_TIMEOUT_MS 120000L
-#define ANSWER_MAX (4u << 20)
 #define PAGE 1000
 
-struct admin {
-	CURL *curl;
-	struct curl_slist *headers;
-	char *answer; /* malloc'ed */
-	size_t answer_len;
-	char *error;
-	size_t error_len;
-};
-
-static size_t take_answer(char *bytes, size_t size, size_t count, void *arg)
-{
-	struct admin *a = arg;
-	size_t len = size * count;
-	char *grown;
-
-	if (a->answer_len + len > ANSWER_MAX)
-		return 0;
-	grown = realloc(a->answer, a->answer_len + len + 1);
-	if (!grown)
-		return 0;
-	memcpy(grown + a->answer_len, bytes, len);
-	a->answer = grown;
-	a->answer_len += len;
-	a->answer[a->answer_len] = '\0';
-	return len;
-}
-
-static int admin_open(struct admin *a, const struct daemon_server *d,
-		      char *error, size_t error_len)
-{
-	memset(a, 0, sizeof(*a));
-	a->error = error;
-	a->error_len = error_len;
-	a->curl = curl_easy_init();
-	a->headers = curl_slist_append(NULL, "Content-Type: application/json");
-	if (!a->curl || !a->headers) {
-		snprintf(error, error_len, "libcurl cannot be set up");
-		return -1;
-	}
-	curl_easy_setopt(a->curl, CURLOPT_UNIX_SOCKET_PATH, d->admin_path);
-	curl_easy_setopt(a->curl, CURLOPT_HTTPHEADER, a->headers);
-	curl_easy_setopt(a->curl, CURLOPT_WRITEFUNCTION, take_answer);
-	curl_easy_setopt(a->curl, CURLOPT_WRITEDATA, a);
-	curl_easy_setopt(a->curl, CURLOPT_TIMEOUT_MS, CALL_TIMEOUT_MS);
-	curl_easy_setopt(a->curl, CURLOPT_NOSIGNAL, 1L);
-	return 0;
-}
-
-static void admin_close(struct admin *a)
-{
-	curl_easy_cleanup(a->curl);
-	curl_slist_free_all(a->headers);
-	free(a->answer);
-}
-
-/* POSTs `body`, or GETs when it is NULL. Returns the answer's object, or NULL
- * with a sentence in a->error. */
-static json_t *admin_call(struct admin *a, const char *path, const char *body)
-{
-	char url[256];
-	json_error_t json_error;
-	json_t *answer;
-	long status = 0;
-	CURLcode rc;
-
-	snprintf(url, sizeof(url), "http://stiled%s", path);
-	a->answer_len = 0;
-	curl_easy_setopt(a->curl, CURLOPT_URL, url);
-	if (body)
-		curl_easy_setopt(a->curl, CURLOPT_POSTFIELDS, body);
-	else
-		curl_easy_setopt(a->curl, CURLOPT_HTTPGET, 1L);
-	rc = curl_easy_perform(a->curl);
-	if (rc != CURLE_OK) {
-		snprintf(a->error, a->error_len, "admin API, %s: %s", path,
-			 curl_easy_strerror(rc));
-		return NULL;
-	}
-	curl_easy_getinfo(a->curl, CURLINFO_RESPONSE_CODE, &status);
-	answer = a->answer_len > 0 ? json_loads(a->answer, 0, &json_error)
-				   : NULL;
-	if (status / 100 == 2 && json_is_object(answer))
-		return answer;
-	json_decref(answer);
-	snprintf(a->error, a->error_len, "admin API, %s: status %ld %.200s",
-		 path, status, a->answer_len > 0 ? a->answer : "");
-	return NULL;
-}
-
-static bool take_id(struct admin *a, const json_t *value, struct id *ret_id)
+static bool take_id(struct api *a, const json_t *value, struct id *ret_id)
 {
 	if (!json_is_string(value) || json_string_length(value) != ID_LEN) {
 		snprintf(a->error, a->error_len,
@@ -119,7 +28,7 @@ static bool take_id(struct admin *a, const json_t *value, struct id *ret_id)
 	return true;
 }
 
-static bool create_org(struct admin *a, struct workload *w, uint32_t org_idx)
+static bool create_org(struct api *a, struct workload *w, uint32_t org_idx)
 {
 	char body[160];
 	json_t *answer;
@@ -129,7 +38,7 @@ static bool create_org(struct admin *a, struct workload *w, uint32_t org_idx)
 		 "{\"name\":\"bench-%" PRIu32 "\",\"limit\":{\"limit\":%" PRIu32
 		 ",\"window_ms\":%" PRIu32 "}}",
 		 org_idx, w->limit, w->window_ms);
-	answer = admin_call(a, "/v1/orgs", body);
+	answer = api_call(a, "/v1/orgs", body);
 	fine = answer &&
 	       take_id(a, json_object_get(answer, "id"), &w->orgs[org_idx]);
 	json_decref(answer);
@@ -155,7 +64,7 @@ static void append_hash(char **at, const struct workload_key *k)
 
 #define HASH_JSON_BYTES (9 + 2 * SHA256_BYTES + 3)
 
-static bool import_keys(struct admin *a, struct workload *w, uint32_t first,
+static bool import_keys(struct api *a, struct workload *w, uint32_t first,
 			uint32_t count, char *body)
 {
 	const struct id *org = &w->orgs[w->keys[first].org_idx];
@@ -169,7 +78,7 @@ static bool import_keys(struct admin *a, struct workload *w, uint32_t first,
 	memcpy(at - 1, "]}", 3); /* over the last comma */
 
 	snprintf(path, sizeof(path), "/v1/orgs/%.8s/keys/import", org->c);
-	answer = admin_call(a, path, body);
+	answer = api_call(a, path, body);
 	if (!answer)
 		return false;
 	ids = json_object_get(answer, "ids");
@@ -185,7 +94,7 @@ static bool import_keys(struct admin *a, struct workload *w, uint32_t first,
 	return fine;
 }
 
-static bool load_all(struct admin *a, struct workload *w,
+static bool load_all(struct api *a, struct workload *w,
 		     const volatile sig_atomic_t *interrupted, char *body)
 {
 	uint32_t told = 0;
@@ -221,24 +130,24 @@ int daemon_load_keys(const struct daemon_server *d, struct workload *w,
 		     size_t error_len)
 {
 	char *body = malloc(IMPORT_MAX * HASH_JSON_BYTES + 64);
-	struct admin a;
+	struct api a;
 	int r = -1;
 
 	if (!body) {
 		snprintf(error, error_len, "out of memory");
 		return -1;
 	}
-	if (admin_open(&a, d, error, error_len) == 0 &&
+	if (api_open(&a, d->admin_path, error, error_len) == 0 &&
 	    load_all(&a, w, interrupted, body))
 		r = 0;
-	admin_close(&a);
+	api_close(&a);
 	free(body);
 	return r;
 }
 
 /* Adds what a page of organizations has used. Sets `after` to the next page,
  * or to "" at the end. */
-static bool add_page(struct admin *a, char after[static ID_LEN + 1],
+static bool add_page(struct api *a, char after[static ID_LEN + 1],
 		     uint64_t *units)
 {
 	char path[64];
@@ -248,7 +157,7 @@ static bool add_page(struct admin *a, char after[static ID_LEN + 1],
 
 	snprintf(path, sizeof(path), "/v1/orgs?limit=%d%s%s", PAGE,
 		 after[0] ? "&after=" : "", after);
-	answer = admin_call(a, path, NULL);
+	answer = api_call(a, path, NULL);
 	if (!answer)
 		return false;
 	orgs = json_object_get(answer, "orgs");
@@ -265,10 +174,10 @@ int daemon_units_used(const struct daemon_server *d, uint64_t *ret_units,
 {
 	char after[ID_LEN + 1] = "";
 	uint64_t units = 0;
-	struct admin a;
+	struct api a;
 	bool fine;
 
-	fine = admin_open(&a, d, error, error_len) == 0;
+	fine = api_open(&a, d->admin_path, error, error_len) == 0;
 	for (uint32_t page = 0; fine; page++) {
 		if (page > WORKLOAD_KEYS_MAX / PAGE) {
 			snprintf(error, error_len,
@@ -280,7 +189,7 @@ int daemon_units_used(const struct daemon_server *d, uint64_t *ret_units,
 		if (after[0] == '\0')
 			break;
 	}
-	admin_close(&a);
+	api_close(&a);
 	if (fine)
 		*ret_units = units;
 	return fine ? 0 : -1;
