@@ -2,8 +2,10 @@
 #include "latency.h"
 
 #include "latency_report.h"
+#include "load.h"
 #include "open_loop.h"
 #include "report.h"
+#include "snapshots.h"
 #include "stand.h"
 
 #include <inttypes.h>
@@ -11,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define PASS_DEPTH 32
 
 /* Percentiles in parts per million, as histogram_percentile() takes them. */
 static const uint32_t percentiles[] = {
@@ -29,6 +33,8 @@ struct latency {
 		     [OPTIONS_REPETITIONS_MAX];
 	double p50_ratio[OPTIONS_REPETITIONS_MAX];
 	double p99_ratio[OPTIONS_REPETITIONS_MAX];
+	double snapshot_share[OPTIONS_REPETITIONS_MAX];
+	double snapshot_s;
 	struct open_loop_result results[LATENCY_SERVERS];
 	struct latency_cell cell;
 };
@@ -53,6 +59,33 @@ static int run_one(struct latency *l, int server,
 
 	return open_loop_run(&load, &s->workload, &l->results[server], s->error,
 			     STAND_ERROR_LEN);
+}
+
+/* The same while snapshots are written. */
+static int run_with_snapshots(struct latency *l,
+			      const struct schedule *schedule,
+			      uint32_t repetition)
+{
+	struct stand *s = &l->stand;
+	struct snapshots_result written;
+	char error[STAND_ERROR_LEN];
+	struct snapshots *snapshots =
+		snapshots_start(&s->daemon, s->error, STAND_ERROR_LEN);
+	int r;
+
+	if (!snapshots)
+		return -1;
+	r = run_one(l, LATENCY_SNAPSHOT, schedule);
+	if (snapshots_stop(snapshots, &written, error, sizeof(error)) < 0) {
+		if (r == 0)
+			memcpy(s->error, error, sizeof(error));
+		r = -1;
+	}
+	l->cell.snapshots += written.count;
+	l->cell.snapshot_orgs = written.orgs;
+	l->snapshot_s += written.writing_s;
+	l->snapshot_share[repetition] = written.writing_s / written.elapsed_s;
+	return r;
 }
 
 static void note(struct latency *l, int server, uint32_t repetition)
@@ -91,19 +124,23 @@ static int repeat(struct latency *l, uint32_t repetition,
 			 l->cell.rate, strerror(-r));
 		return -1;
 	}
-	/* null check, check null, null check ...: neither always comes
-	 * second. */
-	for (uint32_t k = 0; k < LATENCY_SERVERS && r == 0; k++) {
-		int server = (repetition + k) % 2 == 0 ? LATENCY_NULL
-						       : LATENCY_CHECK;
+	/* base subject, subject base, ...: neither always comes second. */
+	for (uint32_t k = 0; k < 2; k++) {
+		int server = (repetition + k) % 2 == 0 ? l->cell.base
+						       : l->cell.subject;
 
-		r = run_one(l, server, &schedule);
-		if (r == 0)
-			note(l, server, repetition);
+		r = server == LATENCY_SNAPSHOT
+			    ? run_with_snapshots(l, &schedule, repetition)
+			    : run_one(l, server, &schedule);
+		if (r < 0)
+			break;
+		note(l, server, repetition);
+		if (server == LATENCY_NULL)
+			continue;
+		total->allowed += l->results[server].total.allowed;
+		total->denied += l->results[server].total.denied;
 	}
 	schedule_deinit(&schedule);
-	total->allowed += l->results[LATENCY_CHECK].total.allowed;
-	total->denied += l->results[LATENCY_CHECK].total.denied;
 	return r;
 }
 
@@ -116,15 +153,18 @@ static int run_cell(struct latency *l, enum workload_mode mode, uint32_t rate)
 	memset(c, 0, sizeof(*c));
 	c->mode = mode;
 	c->rate = rate;
+	c->base = l->options.snapshot ? LATENCY_CHECK : LATENCY_NULL;
+	c->subject = l->options.snapshot ? LATENCY_SNAPSHOT : LATENCY_CHECK;
+	l->snapshot_s = 0;
 	for (int k = 0; k < LATENCY_SERVERS; k++)
 		histogram_clear(&c->servers[k].all);
 	for (uint32_t i = 0; i < repetitions; i++) {
 		if (repeat(l, i, &total) < 0)
 			return -1;
-		l->p50_ratio[i] = l->series[LATENCY_CHECK][LATENCY_P50][i] /
-				  l->series[LATENCY_NULL][LATENCY_P50][i];
-		l->p99_ratio[i] = l->series[LATENCY_CHECK][LATENCY_P99][i] /
-				  l->series[LATENCY_NULL][LATENCY_P99][i];
+		l->p50_ratio[i] = l->series[c->subject][LATENCY_P50][i] /
+				  l->series[c->base][LATENCY_P50][i];
+		l->p99_ratio[i] = l->series[c->subject][LATENCY_P99][i] /
+				  l->series[c->base][LATENCY_P99][i];
 	}
 	for (int k = 0; k < LATENCY_SERVERS; k++)
 		for (int i = 0; i < LATENCY_FIGURES; i++)
@@ -132,6 +172,12 @@ static int run_cell(struct latency *l, enum workload_mode mode, uint32_t rate)
 				stats_spread(l->series[k][i], repetitions);
 	c->p50_ratio = stats_spread(l->p50_ratio, repetitions);
 	c->p99_ratio = stats_spread(l->p99_ratio, repetitions);
+	if (l->options.snapshot) {
+		c->snapshot_share =
+			stats_spread(l->snapshot_share, repetitions);
+		c->snapshot_ms = l->snapshot_s * 1e3 /
+				 (double)(c->snapshots ? c->snapshots : 1);
+	}
 	c->denied_share = workload_denied_share(&total);
 	l->stand.units_allowed += total.allowed;
 	return stand_check_denied(&l->stand, &total);
@@ -167,11 +213,35 @@ static bool two_cpus(void)
 	       CPU_COUNT(&set) >= 2;
 }
 
+/* Every key once: what nobody ever asked for is in no snapshot. */
+static int ask_for_all(struct latency *l)
+{
+	struct stand *s = &l->stand;
+	const struct load_options load = {
+		.address.path = s->daemon.socket_path,
+		.servers = {&s->daemon.process},
+		.server_count = 1,
+		.server_cpu = -1,
+		.connections = l->options.connections,
+		.depth = PASS_DEPTH,
+		.interrupted = &stand_interrupted,
+	};
+	struct workload_tally tally = {0};
+	struct dialect dialect;
+	int r;
+
+	dialect_of_frames(&dialect, &s->workload, false);
+	r = load_pass(&load, &dialect, &tally, s->error, STAND_ERROR_LEN);
+	s->units_allowed += tally.allowed;
+	return r;
+}
+
 static int run(struct latency *l)
 {
 	const struct latency_options *o = &l->options;
 	struct stand_options stand = {
 		.keys = o->keys,
+		.keys_per_org = o->keys_per_org,
 		.in_flight_max = (uint64_t)o->connections * WORKLOAD_DEPTH_MAX,
 		.pin = o->pin,
 		.stiled = o->stiled,
@@ -187,7 +257,8 @@ static int run(struct latency *l)
 	if (!o->json)
 		latency_report_head(o, &l->stand, l->spin);
 	for (uint32_t i = 0; i < o->modes_count; i++) {
-		if (stand_set_mode(&l->stand, o->modes[i]) < 0)
+		if (stand_set_mode(&l->stand, o->modes[i]) < 0 ||
+		    (o->snapshot && ask_for_all(l) < 0))
 			return -1;
 		for (uint32_t k = 0; k < o->rates_count; k++)
 			if (run_cell(l, o->modes[i], o->rates[k]) < 0 ||

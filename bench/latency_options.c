@@ -2,6 +2,7 @@
 #include "latency_options.h"
 
 #include "load.h"
+#include "stand.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +20,13 @@ static const char help[] =
 	"  --arrivals KIND    poisson: independent callers; fixed: equal gaps\n"
 	"                     (poisson)\n"
 	"  --connections N    which take turns (64)\n"
-	"  --keys N           keys, 100 to an organization (1000000)\n"
+	"  --keys N           keys (1000000)\n"
+	"  --keys-per-org N   keys of an organization (100)\n"
+	"  --snapshot         instead of the null server: stiled while it "
+	"writes\n"
+	"                     snapshots, one after the other, against stiled "
+	"while\n"
+	"                     it writes none\n"
 	"  --mode LIST        raw: the key is sent; hashed: its SHA-256 (raw)\n"
 	"  --repetitions N    runs of each server in each cell (7)\n"
 	"  --seconds S        measured time of one run (1)\n"
@@ -52,6 +59,8 @@ enum {
 	OPT_ARRIVALS,
 	OPT_CONNECTIONS,
 	OPT_KEYS,
+	OPT_KEYS_PER_ORG,
+	OPT_SNAPSHOT,
 	OPT_MODE,
 	OPT_REPETITIONS,
 	OPT_SECONDS,
@@ -71,6 +80,8 @@ static const struct option long_options[] = {
 	{"arrivals", required_argument, NULL, OPT_ARRIVALS},
 	{"connections", required_argument, NULL, OPT_CONNECTIONS},
 	{"keys", required_argument, NULL, OPT_KEYS},
+	{"keys-per-org", required_argument, NULL, OPT_KEYS_PER_ORG},
+	{"snapshot", no_argument, NULL, OPT_SNAPSHOT},
 	{"mode", required_argument, NULL, OPT_MODE},
 	{"repetitions", required_argument, NULL, OPT_REPETITIONS},
 	{"seconds", required_argument, NULL, OPT_SECONDS},
@@ -130,6 +141,12 @@ static bool take_option(void *to, int option, const char *value)
 				      &o->connections);
 	case OPT_KEYS:
 		return options_number(value, WORKLOAD_KEYS_MAX, &o->keys);
+	case OPT_KEYS_PER_ORG:
+		return options_number(value, WORKLOAD_KEYS_MAX,
+				      &o->keys_per_org);
+	case OPT_SNAPSHOT:
+		o->snapshot = true;
+		return true;
 	case OPT_MODE:
 		return options_modes(value, o->modes, &o->modes_count);
 	case OPT_REPETITIONS:
@@ -197,6 +214,7 @@ int latency_options_parse(struct latency_options *o, int argc, char **argv)
 
 	memset(o, 0, sizeof(*o));
 	o->keys = 1000000;
+	o->keys_per_org = STAND_KEYS_PER_ORG;
 	o->repetitions = 7;
 	o->connections = 64;
 	o->lag_max_us = 1000;

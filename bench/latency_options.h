@@ -16,7 +16,8 @@ enum latency_wait {
 
 struct latency_options {
 	bool json, pin;
-	uint32_t keys, repetitions, connections, lag_max_us;
+	bool snapshot; /* idle against snapshots, instead of null server */
+	uint32_t keys, keys_per_org, repetitions, connections, lag_max_us;
 	double seconds, warmup_seconds; /* of one run */
 	uint32_t rates[OPTIONS_LIST_MAX], rates_count;
 	enum workload_mode modes[2];

@@ -12,6 +12,13 @@
 static const char *const server_names[LATENCY_SERVERS] = {
 	[LATENCY_CHECK] = "check",
 	[LATENCY_NULL] = "null",
+	[LATENCY_SNAPSHOT] = "snapshot",
+};
+
+static const char *const plot_names[LATENCY_SERVERS] = {
+	[LATENCY_CHECK] = "stile",
+	[LATENCY_NULL] = "null server",
+	[LATENCY_SNAPSHOT] = "stile, writing snapshots",
 };
 
 static const struct {
@@ -50,7 +57,7 @@ void latency_report_head(const struct latency_options *o, const struct stand *s,
 	       s->server_cpu >= 0 ? "servers and load on CPUs of their own"
 				  : "threads float",
 	       o->repetitions, o->seconds);
-	printf("%-6s %9s %-6s| %9s | %8s %8s %8s %8s %8s us | %17s | %8s %8s\n",
+	printf("%-6s %9s %-9s| %9s | %8s %8s %8s %8s %8s us | %17s | %8s %8s\n",
 	       "mode", "asked/s", "server", "reached/s", "p50", "p90", "p99",
 	       "p99.9", "max", "p99 min..max", "cpu ns", "lag p99");
 	fflush(stdout);
@@ -58,15 +65,18 @@ void latency_report_head(const struct latency_options *o, const struct stand *s,
 
 void latency_report_rows(const struct latency_cell *c)
 {
-	/* the floor first */
-	for (int i = LATENCY_SERVERS - 1; i >= 0; i--) {
+	/* the base first */
+	const int servers[] = {c->base, c->subject};
+
+	for (int k = 0; k < 2; k++) {
+		int i = servers[k];
 		const struct spread *f = c->servers[i].figures;
 		char range[48];
 
 		snprintf(range, sizeof(range), "%.0f..%.0f", f[LATENCY_P99].min,
 			 f[LATENCY_P99].max);
 		printf("%-6s %9" PRIu32
-		       " %-6s| %9.0f | %8.1f %8.1f %8.1f %8.1f %8.0f    | "
+		       " %-9s| %9.0f | %8.1f %8.1f %8.1f %8.1f %8.0f    | "
 		       "%17s | %8.0f %8.1f%s\n",
 		       options_mode_name(c->mode), c->rate, server_names[i],
 		       f[LATENCY_REACHED].median, f[LATENCY_P50].median,
@@ -75,12 +85,18 @@ void latency_report_rows(const struct latency_cell *c)
 		       f[LATENCY_CPU].median, f[LATENCY_LAG].median,
 		       latency_saturated(c, i) ? "  SATURATED" : "");
 	}
-	printf("%-6s %9" PRIu32
-	       " ratio | check / null of a repetition: p50 %.3f "
+	printf("%-6s %9" PRIu32 " ratio    | %s / %s of a repetition: p50 %.3f "
 	       "(%.3f..%.3f), p99 %.3f (%.3f..%.3f)\n",
-	       options_mode_name(c->mode), c->rate, c->p50_ratio.median,
-	       c->p50_ratio.min, c->p50_ratio.max, c->p99_ratio.median,
-	       c->p99_ratio.min, c->p99_ratio.max);
+	       options_mode_name(c->mode), c->rate, server_names[c->subject],
+	       server_names[c->base], c->p50_ratio.median, c->p50_ratio.min,
+	       c->p50_ratio.max, c->p99_ratio.median, c->p99_ratio.min,
+	       c->p99_ratio.max);
+	if (c->subject == LATENCY_SNAPSHOT)
+		printf("%-6s %9" PRIu32 " snapshots| %" PRIu64 " of %" PRIu64
+		       " organizations, %.0f ms each, %.0f %% of the time\n",
+		       options_mode_name(c->mode), c->rate, c->snapshots,
+		       c->snapshot_orgs, c->snapshot_ms,
+		       c->snapshot_share.median * 100);
 	fflush(stdout);
 }
 
@@ -94,11 +110,14 @@ json_t *latency_report_json(const struct latency_options *o,
 		"arrivals", arrivals_name(o), "connections",
 		(json_int_t)o->connections, "keys", (json_int_t)o->keys,
 		"repetitions", (json_int_t)o->repetitions);
+	const int servers[] = {c->base, c->subject};
 	char name[64];
 
 	if (!cell)
 		return NULL;
-	for (int i = LATENCY_SERVERS - 1; i >= 0; i--) {
+	for (int n = 0; n < 2; n++) {
+		int i = servers[n];
+
 		for (int k = 0; k < LATENCY_FIGURES; k++) {
 			snprintf(name, sizeof(name), "%s_%s", server_names[i],
 				 figures[k].name);
@@ -121,6 +140,15 @@ json_t *latency_report_json(const struct latency_options *o,
 				(json_int_t)s->workload.limit, "window_ms",
 				(json_int_t)s->workload.window_ms, "pinned",
 				s->server_cpu >= 0));
+	if (c->subject == LATENCY_SNAPSHOT) {
+		report_spread(cell, "snapshot_share", c->snapshot_share, 1e-4);
+		json_object_update_new(
+			cell,
+			json_pack("{s:I, s:I, s:f}", "snapshots",
+				  (json_int_t)c->snapshots, "snapshot_orgs",
+				  (json_int_t)c->snapshot_orgs, "snapshot_ms",
+				  c->snapshot_ms));
+	}
 	report_set_machine(cell, &s->machine);
 	return cell;
 }
@@ -172,13 +200,15 @@ int latency_report_plot(const struct latency_options *o, const struct stand *s,
 	p->x_label = "percentile of requests";
 	p->y_label = "latency from when the request was due, µs";
 	p->y_log = true;
-	add_series(p, "stile", false, &c->servers[LATENCY_CHECK].all);
-	add_series(p, "null server", true, &c->servers[LATENCY_NULL].all);
+	add_series(p, plot_names[c->subject], false,
+		   &c->servers[c->subject].all);
+	add_series(p, plot_names[c->base], true, &c->servers[c->base].all);
 	plot_tick(p, log10(2), "50 %");
 	for (uint32_t i = 0; i < sizeof(ticks) / sizeof(ticks[0]); i++)
 		if (i <= p->series[0].x[p->series[0].count - 1])
 			plot_tick(p, i, ticks[i]);
-	snprintf(name, sizeof(name), "latency-%s-%" PRIu32 ".svg",
+	snprintf(name, sizeof(name), "%s-%s-%" PRIu32 ".svg",
+		 c->subject == LATENCY_SNAPSHOT ? "snapshot" : "latency",
 		 options_mode_name(c->mode), c->rate);
 	r = plot_write(p, o->plot, name, error, error_len);
 	free(p);

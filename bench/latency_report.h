@@ -34,15 +34,22 @@ struct latency_server {
 	struct histogram all;                   /* ns */
 };
 
-enum { LATENCY_CHECK, LATENCY_NULL, LATENCY_SERVERS };
+/* What is compared: a check with the null server, or a check while snapshots
+ * are written with one while none are. */
+enum { LATENCY_CHECK, LATENCY_NULL, LATENCY_SNAPSHOT, LATENCY_SERVERS };
 
 struct latency_cell {
 	enum workload_mode mode;
 	uint32_t rate;
+	int subject, base; /* of servers */
 	struct latency_server servers[LATENCY_SERVERS];
-	struct spread p50_ratio, p99_ratio; /* check / null of a repetition */
+	struct spread p50_ratio, p99_ratio; /* subject / base of a repetition */
 	uint64_t replies; /* of both servers, measured and checked */
 	double denied_share;
+	/* with LATENCY_SNAPSHOT: how much of its time one was written */
+	struct spread snapshot_share;
+	double snapshot_ms; /* to write one, on average */
+	uint64_t snapshots, snapshot_orgs;
 };
 
 /* The generator asked for more than the server gave: what is told then is how

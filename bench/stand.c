@@ -157,7 +157,9 @@ int stand_open(struct stand *s, const struct stand_options *o)
 	if (daemon_start(&s->daemon, o->stiled, full, o->settings,
 			 s->server_cpu, s->error, STAND_ERROR_LEN) < 0)
 		return -1;
-	r = workload_init(&s->workload, o->keys, STAND_KEYS_PER_ORG);
+	r = workload_init(&s->workload, o->keys,
+			  o->keys_per_org ? o->keys_per_org
+					  : STAND_KEYS_PER_ORG);
 	if (r < 0) {
 		snprintf(s->error, STAND_ERROR_LEN,
 			 "%" PRIu32 " keys cannot be made: %s", o->keys,

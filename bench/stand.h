@@ -27,6 +27,7 @@ extern volatile sig_atomic_t stand_interrupted;
 
 struct stand_options {
 	uint32_t keys;
+	uint32_t keys_per_org;  /* 0 = STAND_KEYS_PER_ORG */
 	uint64_t in_flight_max; /* requests that may be under way at a time */
 	bool pin;               /* servers on one CPU, the rest on others */
 	const char *stiled;     /* the daemon */

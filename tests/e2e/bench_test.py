@@ -190,6 +190,45 @@ class Latency(InScratch):
         for word in 'stile', 'null server', '50 %', '90 %', '99 %':
             self.assertIn(word, words)
 
+    def test_snapshots_are_written_in_every_other_run(self):
+        plots = self.dir / 'plots'
+        r = bench('latency', *SMALL, *UNHURRIED, '--snapshot', '--json',
+                  '--keys-per-org', '2', '--rate', '1000', '--repetitions',
+                  '2', '--plot', str(plots))
+        self.assertEqual(r.returncode, 0, r.stderr)
+        cell, = json.loads(r.stdout)
+        for server in 'check', 'snapshot':
+            for name in SERVER_FIGURES:
+                self.assertGreater(cell[f'{server}_{name}'], 0, name)
+        self.assertFalse([n for n in cell if n.startswith('null')])
+        self.assertEqual((cell['orgs'], cell['snapshot_orgs']), (100, 100))
+        self.assertGreater(cell['snapshots'], 1)
+        for name in 'snapshot_share', 'snapshot_share_max', 'snapshot_ms':
+            self.assertGreaterEqual(cell[name], 0, name)
+        svg = plots / 'snapshot-raw-1000.svg'
+        self.assertEqual(list(plots.iterdir()), [svg])
+        self.assertIn('stile, writing snapshots', texts(svg))
+        r = bench('latency', *SMALL, *UNHURRIED, '--snapshot', '--rate',
+                  '1000')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        rows = [line.split()[:3] for line in r.stdout.splitlines()
+                if line.startswith('raw ')]
+        self.assertEqual([row[2] for row in rows],
+                         ['check', 'snapshot', 'ratio', 'snapshots|'])
+
+    def test_a_snapshot_that_fails_fails_the_run(self):
+        # The directory that it belongs to is not there any more.
+        stiled = self.dir / 'stiled'
+        stiled.write_text(f'#!/bin/sh\ndir=$(sed -n "s/^dir: //p" "$2")\n'
+                          f'(for _ in $(seq 1000); do test -S "$dir/stile.sock" && break; '
+                          f'sleep .01; done; mv "$dir/state" "$dir/gone") &\n'
+                          f'exec "{BUILD}/stiled" "$@"\n')
+        stiled.chmod(0o700)
+        r = bench('latency', *SMALL, *UNHURRIED, '--snapshot', '--rate',
+                  '1000', '--stiled', str(stiled))
+        self.assertEqual((r.returncode, r.stdout.count('ratio')), (1, 0))
+        self.assertIn('/v1/snapshot: status 500', r.stderr)
+
     def test_table_names_machine_and_commit(self):
         r = bench('latency', *SMALL, *UNHURRIED, '--mode', 'hashed', '--rate',
                   '1000', '--arrivals', 'fixed')
