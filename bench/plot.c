@@ -2,13 +2,11 @@
 #include "plot.h"
 
 #include "base/check.h"
+#include "svg.h"
 
-#include <errno.h>
-#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 /* The picture, and the frame of the axes in it. */
 #define WIDTH 860
@@ -18,33 +16,6 @@
 #define TOP 104.0
 #define BOTTOM 412.0
 #define DECADES_FULL 4 /* with three ticks each */
-
-static const char style[] =
-	"<style>\n"
-	"text{font:13px system-ui,'DejaVu Sans',sans-serif;fill:#1f2328}\n"
-	".title{font-size:17px;font-weight:600}\n"
-	".small{font-size:12px;fill:#57606a}\n"
-	".paper{fill:#ffffff}\n"
-	".grid{stroke:#d8dee4;stroke-width:1}\n"
-	".axis{stroke:#57606a;stroke-width:1.2}\n"
-	".line{fill:none;stroke-width:2.2;stroke-linejoin:round}\n"
-	".s0{stroke:#0b62b0}.f0{fill:#0b62b0}\n"
-	".s1{stroke:#b8500b}.f1{fill:#b8500b}\n"
-	".s2{stroke:#1a7f4b}.f2{fill:#1a7f4b}\n"
-	".s3{stroke:#9a3399}.f3{fill:#9a3399}\n"
-	".s4{stroke:#6a6f00}.f4{fill:#6a6f00}\n"
-	".s5{stroke:#57606a}.f5{fill:#57606a}\n"
-	"@media (prefers-color-scheme:dark){\n"
-	"text{fill:#e6edf3}.small{fill:#9aa4af}.paper{fill:#0d1117}\n"
-	".grid{stroke:#30363d}.axis{stroke:#9aa4af}\n"
-	".s0{stroke:#58a6ff}.f0{fill:#58a6ff}\n"
-	".s1{stroke:#ff9d57}.f1{fill:#ff9d57}\n"
-	".s2{stroke:#4fd18b}.f2{fill:#4fd18b}\n"
-	".s3{stroke:#e08be0}.f3{fill:#e08be0}\n"
-	".s4{stroke:#d3d84a}.f4{fill:#d3d84a}\n"
-	".s5{stroke:#9aa4af}.f5{fill:#9aa4af}\n"
-	"}\n"
-	"</style>\n";
 
 /* What is drawn of each axis. */
 struct range {
@@ -87,38 +58,6 @@ void plot_point(struct plot_series *s, double x, double y)
 	}
 	s->x[i] = x;
 	s->y[i] = y;
-}
-
-static void put_text(FILE *f, const char *text)
-{
-	for (; *text; text++) {
-		if (*text == '<')
-			fputs("&lt;", f);
-		else if (*text == '>')
-			fputs("&gt;", f);
-		else if (*text == '&')
-			fputs("&amp;", f);
-		else
-			fputc(*text, f);
-	}
-}
-
-static void put_label(FILE *f, double x, double y, const char *attributes,
-		      const char *text)
-{
-	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\"%s%s>", x, y,
-		attributes[0] ? " " : "", attributes);
-	put_text(f, text);
-	fputs("</text>\n", f);
-}
-
-static void put_line(FILE *f, const char *class, double x1, double y1,
-		     double x2, double y2)
-{
-	fprintf(f,
-		"<line class=\"%s\" x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" "
-		"y2=\"%.1f\"/>\n",
-		class, x1, y1, x2, y2);
 }
 
 static double x_of(const struct range *r, double x)
@@ -201,8 +140,8 @@ static void put_y_tick(FILE *f, const struct range *r, double y)
 	double at = y_of(r, y);
 
 	snprintf(label, sizeof(label), "%.10g", y);
-	put_line(f, "grid", LEFT, at, RIGHT, at);
-	put_label(f, LEFT - 9, at + 4.5, "text-anchor=\"end\"", label);
+	svg_line(f, "grid", LEFT, at, RIGHT, at);
+	svg_label(f, LEFT - 9, at + 4.5, "text-anchor=\"end\"", label);
 }
 
 static void put_axes(FILE *f, const struct plot *p, const struct range *r)
@@ -225,19 +164,19 @@ static void put_axes(FILE *f, const struct plot *p, const struct range *r)
 	for (uint32_t i = 0; i < p->x_tick_count; i++) {
 		double at = x_of(r, p->x_ticks[i].at);
 
-		put_line(f, "grid", at, TOP, at, BOTTOM);
-		put_label(f, at, BOTTOM + 20, "text-anchor=\"middle\"",
+		svg_line(f, "grid", at, TOP, at, BOTTOM);
+		svg_label(f, at, BOTTOM + 20, "text-anchor=\"middle\"",
 			  p->x_ticks[i].label);
 	}
-	put_line(f, "axis", LEFT, BOTTOM, RIGHT, BOTTOM);
-	put_line(f, "axis", LEFT, TOP, LEFT, BOTTOM);
-	put_label(f, (LEFT + RIGHT) / 2, BOTTOM + 46, "text-anchor=\"middle\"",
+	svg_line(f, "axis", LEFT, BOTTOM, RIGHT, BOTTOM);
+	svg_line(f, "axis", LEFT, TOP, LEFT, BOTTOM);
+	svg_label(f, (LEFT + RIGHT) / 2, BOTTOM + 46, "text-anchor=\"middle\"",
 		  p->x_label);
 	fprintf(f,
 		"<text transform=\"translate(20 %.1f) rotate(-90)\" "
 		"text-anchor=\"middle\">",
 		(TOP + BOTTOM) / 2);
-	put_text(f, p->y_label);
+	svg_text(f, p->y_label);
 	fputs("</text>\n", f);
 }
 
@@ -270,7 +209,7 @@ static void put_legend(FILE *f, const struct plot *p)
 
 		fprintf(f, "<path class=\"line s%u\"%s d=\"M%.1f %.1fh34\"/>\n",
 			i, dashes(s), x, TOP - 18.5);
-		put_label(f, x + 42, TOP - 14, "", s->name);
+		svg_label(f, x + 42, TOP - 14, "", s->name);
 		x += 60 + 7.0 * (double)strlen(s->name);
 	}
 }
@@ -279,45 +218,24 @@ static void put_plot(FILE *f, const struct plot *p)
 {
 	struct range r = range_of(p);
 
-	fprintf(f,
-		"<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
-		"height=\"%d\" viewBox=\"0 0 %d %d\" role=\"img\">\n<title>",
-		WIDTH, HEIGHT, WIDTH, HEIGHT);
-	put_text(f, p->title);
-	fprintf(f,
-		"</title>\n%s<rect class=\"paper\" width=\"%d\" height=\"%d\" "
-		"rx=\"8\"/>\n",
-		style, WIDTH, HEIGHT);
-	put_label(f, 24, 32, "class=\"title\"", p->title);
-	put_label(f, 24, 54, "class=\"small\"", p->subtitle);
 	put_axes(f, p, &r);
 	for (uint32_t i = 0; i < p->series_count; i++)
 		put_series(f, &p->series[i], i, &r);
 	put_legend(f, p);
-	fputs("</svg>\n", f);
 }
 
 int plot_write(const struct plot *p, const char *dir, const char *name,
 	       char *error, size_t error_len)
 {
-	char path[PATH_MAX];
-	FILE *f = NULL;
-	bool fine;
+	struct svg svg = {
+		.title = p->title,
+		.subtitle = p->subtitle,
+		.width = WIDTH,
+		.height = HEIGHT,
+	};
 
-	mkdir(dir, 0777); /* fopen() tells if it is there */
-	if (snprintf(path, sizeof(path), "%s/%s", dir, name) <
-	    (int)sizeof(path))
-		f = fopen(path, "we");
-	if (!f) {
-		snprintf(error, error_len, "%s/%s cannot be written: %s", dir,
-			 name, strerror(errno));
+	if (svg_open(&svg, dir, name, error, error_len) < 0)
 		return -1;
-	}
-	put_plot(f, p);
-	fine = !ferror(f);
-	if (fclose(f) == 0 && fine)
-		return 0;
-	snprintf(error, error_len, "%s cannot be written: %s", path,
-		 strerror(errno));
-	return -1;
+	put_plot(svg.file, p);
+	return svg_close(&svg, error, error_len);
 }
