@@ -204,6 +204,8 @@ static int run_depth(struct contest *c, uint32_t depth)
 		if (contest_report_cell(c, &cells[k]) < 0)
 			return -1;
 	}
+	if (c->options.plot)
+		return contest_report_plot(c, cells);
 	return 0;
 }
 

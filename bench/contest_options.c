@@ -19,6 +19,9 @@ static const char help_options[] =
 	"  --warmup S         time of a run before it (0.1)\n"
 	"  --threads N        threads of the load generator (1)\n"
 	"  --pin              servers on one CPU, the load on the others\n"
+	"  --plot DIR         write CPU time by contender as SVG there, one "
+	"chart\n"
+	"                     for each depth\n"
 	"  --quick            seconds instead of minutes, for a first look:\n"
 	"                     2000 keys, 2 short runs; options after it count\n"
 	"  --stiled PATH      the daemon (beside this program)\n"
@@ -44,6 +47,7 @@ enum {
 	OPT_WARMUP,
 	OPT_THREADS,
 	OPT_PIN,
+	OPT_PLOT,
 	OPT_QUICK,
 	OPT_STILED,
 	OPT_REDIS_CELL,
@@ -61,6 +65,7 @@ static const struct option table[] = {
 	{"warmup", required_argument, NULL, OPT_WARMUP},
 	{"threads", required_argument, NULL, OPT_THREADS},
 	{"pin", no_argument, NULL, OPT_PIN},
+	{"plot", required_argument, NULL, OPT_PLOT},
 	{"quick", no_argument, NULL, OPT_QUICK},
 	{"stiled", required_argument, NULL, OPT_STILED},
 	{"redis-cell", required_argument, NULL, OPT_REDIS_CELL},
@@ -113,6 +118,9 @@ static bool take_option(void *to, int option, const char *value)
 		return true;
 	case OPT_PIN:
 		o->pin = true;
+		return true;
+	case OPT_PLOT:
+		o->plot = value;
 		return true;
 	case OPT_QUICK:
 		set_quick(o);

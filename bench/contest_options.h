@@ -25,6 +25,7 @@ struct contest_options {
 	uint32_t depths[OPTIONS_LIST_MAX], depths_count;
 	char stiled[PATH_MAX];
 	const char *dir;        /* NULL = a fresh one, removed afterwards */
+	const char *plot;       /* directory for SVG; NULL = none */
 	const char *only;       /* names with commas; NULL = all */
 	const char *redis_cell; /* the module; NULL = none */
 };

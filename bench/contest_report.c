@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "contest_report.h"
 
+#include "bars.h"
 #include "report.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+
+static_assert(CONTEST_CONTENDERS_MAX <= BARS_MAX, "a bar for each");
 
 static void print_head(const struct contest *c)
 {
@@ -126,4 +130,29 @@ int contest_report_cell(struct contest *c, const struct contest_cell *cell)
 	if (object && json_array_append_new(c->cells, object) == 0)
 		return 0;
 	return contest_fail(c, "out of memory");
+}
+
+int contest_report_plot(struct contest *c, const struct contest_cell *cells)
+{
+	const struct contest_options *o = &c->options;
+	const struct machine *m = &c->stand.machine;
+	struct bars bars = {.label = "server CPU, ns a request"};
+	char name[64];
+
+	snprintf(bars.title, sizeof(bars.title),
+		 "stile-bench %s: server CPU for a request, %" PRIu32
+		 " in a batch",
+		 o->kind->command, cells->depth);
+	snprintf(bars.subtitle, sizeof(bars.subtitle),
+		 "%" PRIu32 " connections, %" PRIu32
+		 " keys, medians of %" PRIu32
+		 " runs of %.2g s; %.40s, %u CPUs; %.24s",
+		 o->connections, o->keys, o->repetitions, o->seconds, m->cpu,
+		 m->cpus, m->commit);
+	for (uint32_t i = 0; i < c->contender_count; i++)
+		bars_add(&bars, cells[i].contender->name, cells[i].cpu_ns);
+	snprintf(name, sizeof(name), "%s-%" PRIu32 ".svg", o->kind->command,
+		 cells->depth);
+	return bars_write(&bars, o->plot, name, c->stand.error,
+			  STAND_ERROR_LEN);
 }

@@ -12,4 +12,8 @@ void contest_report_head(struct contest *c);
 /* -1 without memory. */
 int contest_report_cell(struct contest *c, const struct contest_cell *cell);
 
+/* COMMAND-DEPTH.svg in --plot's directory: a cell of each contender, all of
+ * one depth. -1 with a sentence. */
+int contest_report_plot(struct contest *c, const struct contest_cell *cells);
+
 #endif

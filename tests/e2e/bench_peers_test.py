@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from harness import BUILD
@@ -178,6 +179,19 @@ class Http(Case):
         self.assertEqual(cells['http', 8]['base'], 'null')
         self.assertIn('diff_cpu_ns', cells['http', 8])
         self.assertNotIn('base', cells['native', 8])
+
+
+    def test_plot_has_a_bar_for_every_contender(self):
+        plots = self.dir / 'plots'
+        self.cells('http', '--depth', '8', '--plot', str(plots))
+        svg = plots / 'http-8.svg'
+        self.assertEqual(list(plots.iterdir()), [svg])
+        words = [''.join(node.itertext())
+                 for node in ElementTree.parse(svg).iter()
+                 if node.tag.endswith('}text')]
+        for word in ('null', 'http', 'http-nginx', 'native',
+                     'server CPU, ns a request'):
+            self.assertIn(word, words)
 
 
 class Nginx(Case):

@@ -220,8 +220,9 @@ class Latency(InScratch):
         # The directory that it belongs to is not there any more.
         stiled = self.dir / 'stiled'
         stiled.write_text(f'#!/bin/sh\ndir=$(sed -n "s/^dir: //p" "$2")\n'
-                          f'(for _ in $(seq 1000); do test -S "$dir/stile.sock" && break; '
-                          f'sleep .01; done; mv "$dir/state" "$dir/gone") &\n'
+                          f'(for _ in $(seq 1000); do\n'
+                          f'test -S "$dir/stile.sock" && break; sleep .01\n'
+                          f'done; mv "$dir/state" "$dir/gone") &\n'
                           f'exec "{BUILD}/stiled" "$@"\n')
         stiled.chmod(0o700)
         r = bench('latency', *SMALL, *UNHURRIED, '--snapshot', '--rate',
