@@ -236,6 +236,19 @@ static int ask_for_all(struct latency *l)
 	return r;
 }
 
+/* An organization is in a snapshot when its window holds something. */
+static uint64_t requests_of_all(const struct latency_options *o)
+{
+	uint64_t keys = o->keys > WORKLOAD_FRAMES_MIN ? o->keys
+						      : 2 * WORKLOAD_FRAMES_MIN;
+	double requests = 0;
+
+	for (uint32_t i = 0; i < o->rates_count; i++)
+		requests += 2 * o->repetitions * o->rates[i] *
+			    (o->seconds + o->warmup_seconds);
+	return o->modes_count * (keys + (uint64_t)requests);
+}
+
 static int run(struct latency *l)
 {
 	const struct latency_options *o = &l->options;
@@ -243,6 +256,7 @@ static int run(struct latency *l)
 		.keys = o->keys,
 		.keys_per_org = o->keys_per_org,
 		.in_flight_max = (uint64_t)o->connections * WORKLOAD_DEPTH_MAX,
+		.requests_max = o->snapshot ? requests_of_all(o) : 0,
 		.pin = o->pin,
 		.stiled = o->stiled,
 		.dir = o->dir,

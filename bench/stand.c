@@ -17,6 +17,7 @@
 /* No machine of today answers more than this with one worker. */
 #define RPS_MAX 20000000u
 #define WINDOW_MS 10u
+#define WINDOW_LONG_MS 3600000u
 #define LIMIT_MIN 128u
 #define LIMIT_MAX_UNITS 65536u
 /* Records and arena of one key, generously, and of an empty daemon. */
@@ -34,18 +35,25 @@ static void on_signal(int number)
 /*
  * A limit that nobody reaches, with windows no larger than needed: twice what
  * the fastest server admits in one window, plus what can be in flight. The
- * window is short because only its length times the rate has to be kept.
+ * window is short because only its length times the rate has to be kept. When
+ * the number of requests is known: four times an organization's share of them,
+ * because the one that gets most of them has to pass too.
  */
-static void choose_limit(struct workload *w, uint64_t in_flight)
+static void choose_limit(struct workload *w, const struct stand_options *o)
 {
 	uint64_t want, limit = LIMIT_MIN;
 
 	w->window_ms = WINDOW_MS;
-	want = (2 * (uint64_t)RPS_MAX / 1000 * w->window_ms + 4 * in_flight) /
+	want = (2 * (uint64_t)RPS_MAX / 1000 * w->window_ms +
+		4 * o->in_flight_max) /
 		       w->org_count +
 	       LIMIT_MIN / 2;
 	if (want > LIMIT_MAX_UNITS)
 		w->window_ms = 1;
+	if (o->requests_max > 0) {
+		w->window_ms = WINDOW_LONG_MS;
+		want = 4 * o->requests_max / w->org_count + LIMIT_MIN / 2;
+	}
 	while (limit < want && limit < LIMIT_MAX_UNITS)
 		limit *= 2;
 	w->limit = (uint32_t)limit;
@@ -166,7 +174,7 @@ int stand_open(struct stand *s, const struct stand_options *o)
 			 strerror(-r));
 		return -1;
 	}
-	choose_limit(&s->workload, o->in_flight_max);
+	choose_limit(&s->workload, o);
 	return daemon_load_keys(&s->daemon, &s->workload, &stand_interrupted,
 				s->error, STAND_ERROR_LEN);
 }

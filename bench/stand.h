@@ -29,10 +29,13 @@ struct stand_options {
 	uint32_t keys;
 	uint32_t keys_per_org;  /* 0 = STAND_KEYS_PER_ORG */
 	uint64_t in_flight_max; /* requests that may be under way at a time */
-	bool pin;               /* servers on one CPU, the rest on others */
-	const char *stiled;     /* the daemon */
-	const char *settings;   /* more lines of its configuration, or NULL */
-	const char *dir;        /* empty; kept. NULL = a fresh one, removed */
+	/* Known: windows of an hour, which then hold what was admitted. 0 =
+	 * short ones, for any number. */
+	uint64_t requests_max;
+	bool pin;             /* servers on one CPU, the rest on others */
+	const char *stiled;   /* the daemon */
+	const char *settings; /* more lines of its configuration, or NULL */
+	const char *dir;      /* empty; kept. NULL = a fresh one, removed */
 };
 
 struct stand {
