@@ -32,7 +32,7 @@
 static const uint8_t ring_ops[] = {
 	IORING_OP_ACCEPT,       IORING_OP_RECV,     IORING_OP_SEND,
 	IORING_OP_READ,         IORING_OP_WRITE,    IORING_OP_CLOSE,
-	IORING_OP_ASYNC_CANCEL, IORING_OP_SHUTDOWN,
+	IORING_OP_ASYNC_CANCEL, IORING_OP_SHUTDOWN, IORING_OP_TIMEOUT,
 };
 #define RING_OPS (sizeof(ring_ops) / sizeof(ring_ops[0]))
 
@@ -252,8 +252,10 @@ void ring_wait(struct ring *r, unsigned timeout_ms)
 	};
 	struct io_uring_cqe *cqe;
 
-	check_entered(r, io_uring_submit_and_wait_timeout(&r->uring, &cqe, 1,
-							  &ts, NULL));
+	check_entered(r, timeout_ms == RING_EVER
+				 ? io_uring_submit_and_wait(&r->uring, 1)
+				 : io_uring_submit_and_wait_timeout(
+					   &r->uring, &cqe, 1, &ts, NULL));
 }
 
 bool ring_spin(struct ring *r, uint64_t spin_ns)

@@ -37,6 +37,7 @@ enum ring_op {
 	OP_SEND,       /* idx = connection */
 	OP_SHUT,       /* idx = connection */
 	OP_WAKE,       /* read of the worker's own eventfd */
+	OP_TICK,       /* timeout that the worker arms again and again */
 	OP_QUIET,      /* success posts nothing, failure needs no answer */
 };
 
@@ -72,9 +73,12 @@ int ring_probe(char *err, size_t err_len);
 /* Never NULL: a full ring is submitted first. */
 struct io_uring_sqe *ring_sqe(struct ring *r);
 
-/* Submits what is queued and waits for a completion, `timeout_ms` at most.
+/* Submits what is queued and waits for a completion, `timeout_ms` at most. A
+ * timeout is a timer of the kernel's that each wait starts and stops: RING_EVER
+ * spares that.
  * What completed is then in the completion queue, or comes after it when that
  * is full: ring_next() until it says false has seen everything. */
+#define RING_EVER UINT32_MAX
 void ring_wait(struct ring *r, unsigned timeout_ms);
 
 /* The same without sleeping: looks for completions for `spin_ns`. True when

@@ -22,7 +22,8 @@
  * thread acknowledges has been seen by every sweep that began later.
  */
 
-#define REAP_EVERY_S 5
+/* Every so often: who is idle, and accepting again after it failed. */
+#define TICK_S 5
 #define LINGER_S 5
 
 /* ---- gather ---- */
@@ -34,6 +35,15 @@ static void arm_wake(struct worker *w)
 	io_uring_prep_read(sqe, w->wake_fd, &w->wake_value,
 			   sizeof(w->wake_value), 0);
 	sqe->user_data = ring_tag(OP_WAKE, 0, 0);
+}
+
+static void arm_tick(struct worker *w)
+{
+	static struct __kernel_timespec after = {.tv_sec = TICK_S};
+	struct io_uring_sqe *sqe = ring_sqe(&w->ring);
+
+	io_uring_prep_timeout(sqe, &after, 0, 0);
+	sqe->user_data = ring_tag(OP_TICK, 0, 0);
 }
 
 static void woken(struct worker *w)
@@ -91,6 +101,10 @@ static void gather(struct worker *w)
 			break;
 		case OP_WAKE:
 			woken(w);
+			break;
+		case OP_TICK:
+			w->tick = true;
+			arm_tick(w);
 			break;
 		case OP_QUIET:
 			break;
@@ -172,10 +186,9 @@ static void settle(struct worker *w)
 		worker_end_sharing(w);
 	}
 	settle_conns(w);
-	if (w->conns.now_s < w->reap_s)
+	if (!w->tick)
 		return;
-	/* Seldom: idle connections, and accepting again after it failed. */
-	w->reap_s = w->conns.now_s + REAP_EVERY_S;
+	w->tick = false;
 	conns_reap(&w->conns, w->options->idle_timeout_s, LINGER_S);
 	settle_conns(w);
 	arm_accepts(w);
@@ -238,7 +251,7 @@ static bool spin(struct worker *w)
 static void await(struct worker *w)
 {
 	if (!spin(w))
-		ring_wait(&w->ring, REAP_EVERY_S * 1000);
+		ring_wait(&w->ring, RING_EVER);
 }
 
 void worker_round(struct worker *w)
@@ -252,6 +265,7 @@ void worker_round(struct worker *w)
 void worker_serve(struct worker *w)
 {
 	arm_wake(w);
+	arm_tick(w);
 	arm_accepts(w);
 	while (has_work(w))
 		worker_round(w);

@@ -53,7 +53,7 @@ struct worker {
 	bool accepting[PROTOCOLS];
 	bool alone;         /* worker 0 has ended sharing */
 	bool busy;          /* the last sweep found work */
-	uint32_t reap_s;    /* when to look for idle connections again */
+	bool tick;          /* came in this sweep */
 	struct instant now; /* of this sweep */
 	uint64_t civil_ms;
 	uint64_t batch; /* number of the batch at hand */

@@ -15,8 +15,8 @@
 
 /*
  * On which CPU a worker is, and what it does there while nobody asks: latency
- * mode and pinning. Most of it in one thread, which is client and worker in
- * turns.
+ * mode, the tick, pinning. Most of it in one thread, which is client and worker
+ * in turns.
  */
 
 #define FOR_EVER_US (3600u * 1000000u)
@@ -210,6 +210,30 @@ Test(cpu, order_to_drain_ends_the_look)
 	expect_spins(1, 1);
 	close(client);
 	workers_free(ws);
+}
+
+/* ---- the tick ---- */
+
+Test(cpu, tick_closes_who_is_idle_and_is_armed_again)
+{
+	struct __kernel_timespec soon = {.tv_nsec = 1000};
+	struct io_uring_sqe *sqe;
+	uint8_t in;
+
+	open_worker(0);
+	ask();
+	worker_round(worker);
+	cr_expect_eq(counter_read(&worker->counters.connections_idle), 0);
+	conn_at(&worker->conns, 0)->active_s -= 100;
+	sqe = ring_sqe(&worker->ring);
+	io_uring_prep_timeout(sqe, &soon, 0, 0);
+	sqe->user_data = ring_tag(OP_TICK, 0, 0);
+	worker_round(worker);
+	cr_expect_eq(counter_read(&worker->counters.connections_idle), 1);
+	cr_expect_gt(io_uring_sq_ready(&worker->ring.uring), 0);
+	ring_wait(&worker->ring, 0);
+	cr_expect_eq(recv(client, &in, 1, MSG_PEEK | MSG_DONTWAIT), 1);
+	close_worker();
 }
 
 /* ---- pinning ---- */
