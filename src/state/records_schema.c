@@ -21,7 +21,7 @@
 static_assert(ARENA_ORGS_MAX == 1048576 && ARENA_PROJECTS_MAX == 1048576 &&
 		      ARENA_KEYS_MAX == 16777216,
 	      "a bound in the schema: append a step");
-static_assert(LIMIT_MAX >= 65536 && WINDOW_MS_MIN == 1 &&
+static_assert(LIMIT_MAX == 8388607 && WINDOW_MS_MIN == 1 &&
 		      WINDOW_MS_MAX == 2678400000,
 	      "a bound in the schema: append a step");
 static_assert(NAME_MAX_BYTES == 100 && ID_LEN == 8,
@@ -115,6 +115,12 @@ static const char schema_2[] =
 		     "INSERT INTO plan VALUES (1, 'default0', 'default', 0);"
 		     "ALTER TABLE org ADD COLUMN plan INTEGER REFERENCES plan "
 		     "(slot);"
+		     /* A wider CHECK: another column of the same name. */
+		     "ALTER TABLE org ADD COLUMN limit_wide INTEGER NOT NULL"
+		     " DEFAULT 1 CHECK (limit_wide BETWEEN 1 AND 8388607);"
+		     "UPDATE org SET limit_wide = limit_units;"
+		     "ALTER TABLE org DROP COLUMN limit_units;"
+		     "ALTER TABLE org RENAME COLUMN limit_wide TO limit_units;"
 		     "ALTER TABLE org ADD COLUMN limit_own INTEGER NOT NULL "
 		     "DEFAULT 1"
 		     " CHECK (limit_own IN (0, 1));"
