@@ -66,9 +66,8 @@ static struct scene *open_scene(uint32_t limit)
 			      WALL_MS, memory_order_relaxed);
 	make_key(s, KEY_PROJECT, ORG_GOOD)->project = 1;
 	make_key(s, KEY_SUSPENDED, ORG_SUSPENDED);
-	project = &s->f.arena->projects[1];
+	project = fixture_project(&s->f, 1, ORG_GOOD);
 	memcpy(project->id.c, "project1", ID_LEN);
-	project->org = ORG_GOOD;
 	return s;
 }
 
@@ -91,6 +90,7 @@ static struct check check_of(const char *key, uint32_t cost)
 
 static struct verdict decide(struct scene *s, struct check *c, uint64_t now)
 {
+	struct instant at = instant_at(now * CLOCK_TICK_NS);
 	struct verdict v;
 
 	memset(&v, 0xaa, sizeof(v));
@@ -106,14 +106,21 @@ static struct verdict ask(struct scene *s, uint32_t key, uint32_t cost,
 	return decide(s, &c, now);
 }
 
-static uint64_t org_used(struct scene *s)
-{
-	return USED_UNITS(fixture_get(&s->f.arena->keys[KEY_GOOD].used));
-}
-
 static uint64_t key_used(struct scene *s, uint32_t key)
 {
-	return fixture_get(&s->f.arena->keys[key].used);
+	return USED_UNITS(fixture_get(&s->f.arena->keys[key].used));
+}
+
+/* What all keys of an organization have used. */
+static uint64_t org_used(struct scene *s, uint32_t org)
+{
+	uint64_t used = 0;
+	uint32_t slot;
+
+	for (slot = 1; slot < sizeof(s->text) / sizeof(s->text[0]); slot++)
+		if (s->f.arena->keys[slot].org == org)
+			used += key_used(s, slot);
+	return used;
 }
 
 Test(decide, valid_key_passes_with_every_field_of_the_answer)
@@ -132,7 +139,7 @@ Test(decide, valid_key_passes_with_every_field_of_the_answer)
 	cr_assert_eq(v.reset_ms, WINDOW_MS, "not 1 ms more");
 	cr_assert_eq(v.retry_ms, WINDOW_MS);
 	cr_assert_str_eq(v.limit_name, "org");
-	cr_assert_eq(org_used(s), 2);
+	cr_assert_eq(org_used(s, ORG_GOOD), 2);
 	cr_assert_eq(key_used(s, KEY_GOOD), 2);
 	close_scene(s);
 }
@@ -216,7 +223,7 @@ Test(decide, unknown_malformed_revoked_and_expired_look_the_same)
 
 		cr_assert_arr_eq(&v, &none, sizeof(v), "%s", keys[i]);
 	}
-	cr_assert_eq(org_used(s), 0);
+	cr_assert_eq(org_used(s, ORG_GOOD), 0);
 	cr_assert_eq(counter_read(&s->counters.verdicts[REASON_INVALID_KEY]),
 		     sizeof(keys) / sizeof(keys[0]));
 	close_scene(s);
@@ -284,7 +291,7 @@ Test(decide, suspended_organization_is_named_and_counts_nothing)
 	cr_assert_eq(v.limit, 5);
 	cr_assert_eq(v.remaining, 5);
 	cr_assert_eq(v.reset_ms, 0);
-	cr_assert_eq(fixture_get(&s->f.arena->orgs[ORG_SUSPENDED].used), 0);
+	cr_assert_eq(org_used(s, ORG_SUSPENDED), 0);
 	cr_assert_eq(key_used(s, KEY_SUSPENDED), 0);
 	close_scene(s);
 }
@@ -310,7 +317,7 @@ Test(decide, peek_answers_and_counts_nothing)
 	cr_assert_eq(v.retry_ms, WINDOW_MS - 1);
 	c.cost = 4;
 	cr_assert_eq(decide(s, &c, T0).reason, REASON_COST_ABOVE_LIMIT);
-	cr_assert_eq(org_used(s), 3);
+	cr_assert_eq(org_used(s, ORG_GOOD), 3);
 	cr_assert_eq(key_used(s, KEY_GOOD), 3);
 	cr_assert_eq(key->last_use_min, WALL_MS / 60000);
 	close_scene(s);
@@ -369,7 +376,7 @@ Test(decide, denial_uses_up_nothing_and_says_when)
 	cr_assert_eq(v.reason, REASON_COST_ABOVE_LIMIT);
 	cr_assert_eq(v.retry_ms, 0);
 	cr_assert_eq(ask(s, KEY_GOOD, 1, T0 + MS).reason, REASON_ALLOW);
-	cr_assert_eq(org_used(s), 3);
+	cr_assert_eq(org_used(s, ORG_GOOD), 3);
 	cr_assert_eq(key_used(s, KEY_GOOD), 3);
 	close_scene(s);
 }
@@ -377,10 +384,11 @@ Test(decide, denial_uses_up_nothing_and_says_when)
 Test(decide, longest_window_fits_the_answer)
 {
 	struct scene *s = open_scene(1);
+	struct rule rule = fixture_window(1, WINDOW_MS_MAX * MS);
 	struct verdict v;
 
-	fixture_set(&s->f.arena->orgs[ORG_GOOD].rule,
-		    window_rule(1, WINDOW_MS_MAX * MS));
+	fixture_set(&s->f.arena->orgs[ORG_GOOD].plan,
+		    fixture_plan(&s->f, &rule, 1));
 	ask(s, KEY_GOOD, 1, T0);
 	v = ask(s, KEY_GOOD, 1, T0);
 	cr_assert_eq(v.window_ms, WINDOW_MS_MAX);
@@ -393,6 +401,7 @@ Test(decide, one_batch_may_hold_one_key_many_times)
 	struct scene *s = open_scene(GATE_BATCH_MAX - 56);
 	static struct check checks[GATE_BATCH_MAX];
 	static struct verdict verdicts[GATE_BATCH_MAX];
+	struct instant at = instant_at(INSTANT_BIAS_NS);
 	unsigned i, allowed = 0;
 
 	for (i = 0; i < GATE_BATCH_MAX; i++)
@@ -412,7 +421,7 @@ Test(decide, one_batch_may_hold_one_key_many_times)
 		cr_assert_eq(verdicts[i].remaining, 200 - allowed);
 	}
 	cr_assert_eq(allowed, 200);
-	cr_assert_eq(org_used(s), 200);
+	cr_assert_eq(org_used(s, ORG_GOOD), 200);
 	cr_assert_eq(key_used(s, KEY_GOOD) + key_used(s, KEY_PROJECT), 200);
 	cr_assert_eq(counter_read(&s->counters.verdicts[REASON_ALLOW]), 200);
 	cr_assert_eq(counter_read(&s->counters.verdicts[REASON_RATE_LIMITED]),

@@ -120,4 +120,18 @@ static inline struct key *fixture_key(struct fixture *f, uint32_t slot)
 	return &f->arena->keys[slot];
 }
 
+/* A project without budgets. */
+static inline struct project *fixture_project(struct fixture *f, uint32_t slot,
+					      uint32_t org)
+{
+	struct project *project = &f->arena->projects[slot];
+
+	check(arena_reserve(&f->file, REGION_PROJECTS,
+			    (slot + UINT64_C(1)) * sizeof(*project)) == 0);
+	project->org = org;
+	for (unsigned i = 0; i < PROJECT_BUDGETS_MAX; i++)
+		fixture_set(&project->budgets[i].cap, BUDGET_NONE);
+	return project;
+}
+
 #endif

@@ -111,13 +111,25 @@ static void same_verdict(const struct verdict *a, const struct verdict *b,
 	cr_assert(id_equal(a->key, b->key));
 }
 
+/* What all keys of an organization have used. */
+static uint64_t org_used(struct stand *s, uint32_t org)
+{
+	uint64_t used = 0;
+	uint32_t i;
+
+	for (i = 1; i <= KEYS; i++)
+		if (s->f.arena->keys[i].org == org)
+			used += USED_UNITS(
+				fixture_get(&s->f.arena->keys[i].used));
+	return used;
+}
+
 static void same_totals(struct stand *a, struct stand *b)
 {
 	uint32_t i;
 
 	for (i = 0; i < ORGS; i++)
-		cr_assert_eq(fixture_get(&a->f.arena->orgs[orgs[i]].used),
-			     fixture_get(&b->f.arena->orgs[orgs[i]].used));
+		cr_assert_eq(org_used(a, orgs[i]), org_used(b, orgs[i]));
 	for (i = 1; i <= KEYS; i++)
 		cr_assert_eq(fixture_get(&a->f.arena->keys[i].used),
 			     fixture_get(&b->f.arena->keys[i].used));
@@ -137,15 +149,17 @@ Test(groups, batch_is_answered_as_its_checks_one_by_one)
 
 	for (batch = 0; batch < BATCHES; batch++) {
 		unsigned count = some_checks(&rng, checks);
+		struct instant at;
 
 		now += rng_below(&rng, 60);
+		at = instant_at(now * CLOCK_TICK_NS);
 		memcpy(again, checks, sizeof(again));
-		gate_decide(&whole->gate, checks, verdicts, count, now,
+		gate_decide(&whole->gate, checks, verdicts, count, &at,
 			    WALL_MS);
 		for (i = 0; i < count; i++) {
 			struct verdict one;
 
-			gate_decide(&single->gate, &again[i], &one, 1, now,
+			gate_decide(&single->gate, &again[i], &one, 1, &at,
 				    WALL_MS);
 			same_verdict(&verdicts[i], &one, batch, i);
 		}
@@ -163,29 +177,31 @@ Test(groups, batch_is_answered_as_its_checks_one_by_one)
 	close_stand(single);
 }
 
-/* One ring entry and one version for each step, whatever is in it. */
+/* One version for each step, whatever is in it: the first moves the gate to
+ * its instant, the other by the least there is. All share a ring entry. */
 Test(groups, checks_of_one_organization_take_one_claim)
 {
 	struct stand *s = open_stand();
 	struct org *org = &s->f.arena->orgs[1 + GATE_LATEST];
-	struct check checks[2 * WINDOW_ASKS_MAX];
-	struct verdict verdicts[2 * WINDOW_ASKS_MAX];
+	struct check checks[2 * STEP_ASKS_MAX];
+	struct verdict verdicts[2 * STEP_ASKS_MAX];
+	struct instant at = instant_at(INSTANT_BIAS_NS);
 	unsigned i;
 
-	for (i = 0; i < 2 * WINDOW_ASKS_MAX; i++) {
+	for (i = 0; i < 2 * STEP_ASKS_MAX; i++) {
 		checks[i] = (struct check){.credential = CREDENTIAL_HASH,
 					   .cost = 1};
 		hash_of(i % 2 ? 3 : 8, checks[i].hash);
 	}
-	gate_decide(&s->gate, checks, verdicts, 2 * WINDOW_ASKS_MAX, CLOCK_BIAS,
+	gate_decide(&s->gate, checks, verdicts, 2 * STEP_ASKS_MAX, &at,
 		    WALL_MS);
-	for (i = 0; i < 2 * WINDOW_ASKS_MAX; i++) {
+	for (i = 0; i < 2 * STEP_ASKS_MAX; i++) {
 		cr_assert_eq(verdicts[i].reason, REASON_ALLOW);
 		cr_assert_eq(verdicts[i].remaining, verdicts[i].limit - 1 - i);
 	}
-	cr_assert_eq(fixture_get(&org->used), 2 * WINDOW_ASKS_MAX);
-	cr_assert_eq(fixture_get(&org->head), 2);
-	cr_assert_eq(fixture_get(&org->gate), 2 << 1);
-	cr_assert_eq(fixture_get(&s->f.arena->keys[3].used), WINDOW_ASKS_MAX);
+	cr_assert_eq(org_used(s, 1 + GATE_LATEST), 2 * STEP_ASKS_MAX);
+	cr_assert_eq(fixture_get(&org->gate), 2 * at.ns + 2);
+	cr_assert_eq(fixture_get(&s->f.arena->keys[3].used),
+		     used_add(0, STEP_ASKS_MAX, STEP_ASKS_MAX));
 	close_stand(s);
 }
