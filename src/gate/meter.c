@@ -69,19 +69,50 @@ static inline bool counts(const struct view *v, uint64_t stamp)
 /* Where newest and oldest were seen last, one half of the word each. */
 #define HINT(newest, first) ((newest) << 32 | (first))
 
+/* How far after `at`, whose entry is `e`, the newest is: entries that came
+ * later follow it, up to the newest. Those after that are older, or not used
+ * yet. */
+static __attribute__((noinline)) uint64_t newest_after(const struct view *v,
+						       uint64_t at, uint64_t e)
+{
+	uint64_t lo = 0, hi = v->mask + 1;
+
+	while (hi - lo > 1) {
+		uint64_t mid = lo + (hi - lo) / 2;
+
+		if (entry(v, at + mid) >> v->bits > e >> v->bits)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+#define NEAR 4 /* entries that are looked at one after the other */
+
 /* The newest entry: from the hint on, as long as stamps grow. */
 static inline uint64_t find_newest(struct view *v, uint64_t hint)
 {
 	uint64_t at = hint >> 32 & v->mask, steps = 0;
 	uint64_t e = entry(v, at);
 
+	if (unlikely(e >> v->bits == 0)) {
+		/* Not used yet: a hint of another ring. Before the first lap
+		 * is over, entries are used from 1 on. */
+		at = 0;
+		e = entry(v, at);
+	}
 	for (;;) {
 		uint64_t next = entry(v, at + 1);
 
-		/* A ring of one version has a drop; while others write it, this
-		 * may go round: the gate will say so. */
-		if (next >> v->bits <= e >> v->bits || steps++ > v->mask)
+		if (next >> v->bits <= e >> v->bits)
 			break;
+		if (unlikely(steps++ == NEAR)) {
+			at += newest_after(v, at, e);
+			e = entry(v, at);
+			at &= v->mask;
+			break;
+		}
 		at = (at + 1) & v->mask;
 		e = next;
 	}
@@ -155,8 +186,6 @@ static void read_window(struct view *v, struct arena *a, word_t *entries,
 	v->mask = (UINT64_C(1) << entries_log2) - 1;
 	e = find_newest(v, hint);
 	v->newest_stamp = entry_stamp(v->bits, e);
-	if (unlikely(v->newest_stamp > v->now.ticks))
-		v->now.ticks = v->newest_stamp;
 	v->total = e & total_mask(v->bits);
 	v->used = 0;
 	v->live = counts(v, v->newest_stamp);
@@ -202,6 +231,8 @@ static inline uint64_t admission_stamp(const struct view *v)
 		stamp = reset + 1;
 	if (grain > 1)
 		stamp = (stamp + grain - 1) / grain * grain;
+	if (unlikely(stamp > CLOCK_TICK_MAX))
+		stamp = CLOCK_TICK_MAX;
 	return stamp > v->newest_stamp ? stamp : v->newest_stamp;
 }
 
@@ -636,12 +667,19 @@ size_t view_admissions(const struct view *v, struct admission *out, size_t cap)
 		return 0;
 	prev = v->total - v->used;
 	if (back >= cap) {
+		uint64_t e = entry(v, v->newest - cap);
+
 		back = cap - 1;
-		prev = entry(v, v->newest - back - 1);
+		if (entry_stamp(v->bits, e) <= v->newest_stamp)
+			prev = e;
 	}
 	for (;; back--) {
 		uint64_t e = back > 0 ? entry(v, v->newest - back) : v->from;
 
+		/* Overwritten since: it has left; its units stay with those
+		 * after it. */
+		if (entry_stamp(v->bits, e) > v->newest_stamp)
+			continue;
 		out[n].stamp = entry_stamp(v->bits, e);
 		out[n].units = (uint32_t)((e - prev) & total_mask(v->bits));
 		n++;

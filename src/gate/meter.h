@@ -29,7 +29,10 @@
  *            again only after it has left.
  * Source     GCRA: ITU-T I.371, virtual scheduling; one word as in Brandur
  *            Leach, "Rate limiting, cells, and GCRA".
- * Proof      tests/gate/meter_test.c, window_trace_test.c
+ * Hint       may be anything, also one of another ring: it costs time only.
+ *            (A thread that was stopped after its claim may leave it late.)
+ *            So a new ring is zeroed, and its entries are used from 1 on.
+ * Proof      tests/gate/meter_{window,ring,gcra}_test.c, step_trace_test.c
  */
 #include "base/clock.h"
 #include "gate/claim.h"
@@ -50,6 +53,9 @@ static inline struct instant instant_at(uint64_t ns)
 {
 	struct instant i = {ns, ns / CLOCK_TICK_NS};
 
+	/* The end of time: what is in the windows never leaves. */
+	if (unlikely(i.ticks > CLOCK_TICK_MAX))
+		i.ticks = CLOCK_TICK_MAX;
 	return i;
 }
 
@@ -158,7 +164,9 @@ struct admission {
 };
 
 /* The admissions still in the window, oldest first, at most `cap`, the newest
- * ones; from a view that may be of no version. The caller checks. */
+ * ones. The view was of one version; the ring may go on since: what has left
+ * and was overwritten meanwhile is added to the one after it, which makes it
+ * count longer, never shorter. */
 size_t view_admissions(const struct view *v, struct admission *out, size_t cap);
 
 /* Before workers run: puts admissions into a zeroed ring, oldest first; when
