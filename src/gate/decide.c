@@ -302,7 +302,7 @@ static void release_outside(struct gate *g, struct ask *a,
 		struct ask_meter *at = &a->at[i];
 
 		if (a->pending & 1u << i)
-			outside_release(g->arena, r, outside_of(at->meter),
+			outside_release(&g->claim, r, outside_of(at->meter),
 					at->entries, at->entries_log2,
 					rule_units(r, a->cost), now, admitted);
 	}

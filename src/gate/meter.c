@@ -441,14 +441,6 @@ void view_charge(struct view *v, uint32_t units)
 	}
 }
 
-void view_append(struct view *v, uint32_t units)
-{
-	if (v->rule->algorithm == RULE_WINDOW &&
-	    v->now.ticks <= v->newest_stamp)
-		v->now.ticks = v->newest_stamp + 1;
-	view_charge(v, units);
-}
-
 void view_answer(const struct view *v, uint32_t units,
 		 struct meter_answer *ret_answer)
 {

@@ -112,10 +112,6 @@ static inline uint32_t rule_units(const struct rule *rule, uint32_t cost)
 bool view_fits(const struct view *v, uint32_t units);
 /* After view_fits(). */
 void view_charge(struct view *v, uint32_t units);
-/* The same for a word that is changed by a CAS of its own (gate/outside.h):
- * always a new entry, a tick after the newest if need be, so that a CAS on an
- * entry that is not the newest any more fails. */
-void view_append(struct view *v, uint32_t units);
 /* Whether or not it fits; units 0: a mere question. */
 void view_answer(const struct view *v, uint32_t units,
 		 struct meter_answer *ret_answer);

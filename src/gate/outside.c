@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "gate/outside.h"
 
+#include "gate/step.h"
+
 #include <string.h>
 
 uint64_t outside_subject(uint64_t seed, const uint8_t address[static 16])
@@ -27,13 +29,20 @@ bool outside_hold(struct arena *a, const struct rule *r, struct outside *o,
 		  const struct instant *now, struct meter_answer *ret_answer)
 {
 	struct view v;
+	uint64_t version;
 	/* PAIRS: outside_release(), release: whoever admits stores the
 	 * admission before it lets go, so either the units are seen here as
 	 * held, or below as admitted. */
 	uint64_t held = atomic_fetch_add_explicit(&o->held, units,
 						  memory_order_acq_rel);
 
-	view_read(&v, a, r, &o->meter, entries, entries_log2, now);
+	do {
+		struct instant at;
+
+		version = claim_settle(a, &o->gate, NULL);
+		at = step_instant(now, version);
+		view_read(&v, a, r, &o->meter, entries, entries_log2, &at);
+	} while (!claim_unchanged(&o->gate, version));
 	/* The others' units and ours, as if they were admitted one by one. */
 	if (held != 0) {
 		if (held > r->limit || !view_fits(&v, (uint32_t)held)) {
@@ -52,39 +61,39 @@ out_full:
 	return false;
 }
 
-static void admit(struct arena *a, const struct rule *r, struct outside *o,
+static void admit(struct claim *c, const struct rule *r, struct outside *o,
 		  word_t *entries, unsigned entries_log2, uint32_t units,
 		  const struct instant *now)
 {
-	for (;;) {
-		struct view v;
-		uint64_t from;
+	struct view v;
+	uint64_t version;
 
-		view_read(&v, a, r, &o->meter, entries, entries_log2, now);
-		view_append(&v, units);
-		from = v.from;
-		/* PAIRS: claim_load() in view_read(), acquire. The word is the
-		 * whole admission. */
-		if (atomic_compare_exchange_strong_explicit(
-			    v.word, &from, v.to, memory_order_release,
-			    memory_order_relaxed)) {
-			view_charged(&v);
-			return;
-		}
-	}
+	do {
+		struct instant at;
+
+		version = claim_settle(c->arena, &o->gate, c->counters);
+		at = step_instant(now, version);
+		view_read(&v, c->arena, r, &o->meter, entries, entries_log2,
+			  &at);
+		view_charge(&v, units);
+		claim_begin(c);
+		claim_add(c, v.word, v.from, v.to);
+	} while (!claim_commit_to(c, &o->gate, version,
+				  step_next(&v.now, version)));
+	view_charged(&v);
 }
 
-void outside_release(struct arena *a, const struct rule *r, struct outside *o,
+void outside_release(struct claim *c, const struct rule *r, struct outside *o,
 		     word_t *entries, unsigned entries_log2, uint32_t units,
 		     const struct instant *now, bool admitted)
 {
 	if (admitted)
-		admit(a, r, o, entries, entries_log2, units, now);
+		admit(c, r, o, entries, entries_log2, units, now);
 	/* PAIRS: outside_hold(), acquire. Publishes the admission. */
 	atomic_fetch_sub_explicit(&o->held, units, memory_order_release);
 }
 
-void outside_recover(struct arena *a, const struct rule *r, struct outside *o,
+void outside_recover(struct claim *c, const struct rule *r, struct outside *o,
 		     word_t *entries, unsigned entries_log2,
 		     const struct instant *now)
 {
@@ -95,6 +104,15 @@ void outside_recover(struct arena *a, const struct rule *r, struct outside *o,
 		return;
 	if (held > r->limit)
 		held = r->limit;
-	admit(a, r, o, entries, entries_log2, (uint32_t)held, now);
+	admit(c, r, o, entries, entries_log2, (uint32_t)held, now);
 	atomic_store_explicit(&o->held, 0, memory_order_relaxed);
+}
+
+bool outside_rests(struct arena *a, const struct rule *r,
+		   const struct outside *o, word_t *entries,
+		   unsigned entries_log2, const struct instant *now)
+{
+	/* PAIRS: outside_release(), release: the admission is seen below. */
+	return atomic_load_explicit(&o->held, memory_order_acquire) == 0 &&
+	       meter_rests(r, a, &o->meter, entries, entries_log2, now);
 }

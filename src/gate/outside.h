@@ -16,8 +16,9 @@
  * Death      what was held by a process that died is admitted by the next one
  *            (outside_recover): charged until the window has passed, never
  *            forgotten.
- * Threads    workers, inside an epoch section. Words of this kind are changed
- *            by one CAS each and never claimed.
+ * Threads    workers, inside an epoch section. An address has a gate of its
+ *            own, under which its admissions are claimed.
+ * Proof      tests/gate/outside_test.c
  */
 #include "gate/meter.h"
 #include "gate/subjects.h"
@@ -27,6 +28,7 @@
 struct outside {
 	struct meter meter;
 	word_t held;
+	word_t gate; /* as an organization's */
 };
 
 /* An IPv4 address by itself, an IPv6 one by its /64. */
@@ -56,12 +58,16 @@ bool outside_hold(struct arena *a, const struct rule *r, struct outside *o,
 		  word_t *entries, unsigned entries_log2, uint32_t units,
 		  const struct instant *now, struct meter_answer *ret_answer);
 /* Exactly once for each hold. */
-void outside_release(struct arena *a, const struct rule *r, struct outside *o,
+void outside_release(struct claim *c, const struct rule *r, struct outside *o,
 		     word_t *entries, unsigned entries_log2, uint32_t units,
 		     const struct instant *now, bool admitted);
 /* At start, before workers: see Death. */
-void outside_recover(struct arena *a, const struct rule *r, struct outside *o,
+void outside_recover(struct claim *c, const struct rule *r, struct outside *o,
 		     word_t *entries, unsigned entries_log2,
 		     const struct instant *now);
+/* For subjects_retire(). */
+bool outside_rests(struct arena *a, const struct rule *r,
+		   const struct outside *o, word_t *entries,
+		   unsigned entries_log2, const struct instant *now);
 
 #endif
