@@ -370,11 +370,10 @@ static struct cell *cell_of(struct gate *g, const struct key *key,
 /* A free hold of ours; NULL: none. Those of one run are different ones. */
 static struct hold *take_hold(struct gate *g, uint32_t *ret_slot)
 {
-	uint32_t tries = g->hold_end - g->hold_first;
+	uint32_t tries = HOLD_TRIES;
 
-	if (tries > HOLD_TRIES)
-		tries = HOLD_TRIES;
-	for (; tries > 0; tries--) {
+	/* Once round in a run: what it was given it has not filled yet. */
+	for (; tries > 0 && g->hold_left > 0; tries--, g->hold_left--) {
 		uint32_t slot = g->hold_next++;
 		struct hold *h = hold_at(g->arena, slot);
 
@@ -382,6 +381,7 @@ static struct hold *take_hold(struct gate *g, uint32_t *ret_slot)
 			g->hold_next = g->hold_first;
 		if (HOLD_LIVE(claim_load(&h->state)) == 0) {
 			*ret_slot = slot;
+			g->hold_left--;
 			return h;
 		}
 	}
@@ -409,11 +409,12 @@ static void place_hold(struct gate *g, struct ask *a, uint32_t org,
 		return;
 	}
 	a->hold_id = HOLD_ID(slot, HOLD_GEN(claim_load(&a->hold->state)));
-	/* PAIRS: gate_settle(), acquire on state: the claim that makes the
-	 * hold live publishes them. */
+	/* PAIRS: settle(), acquire on the subject: who sees this one sees that
+	 * the last use of the hold is over. The rest: gate_settle(), acquire
+	 * on state: the claim that makes the hold live publishes it. */
 	atomic_store_explicit(&a->hold->subject,
 			      (uint64_t)(a->key - g->arena->keys) << 32 | org,
-			      memory_order_relaxed);
+			      memory_order_release);
 	atomic_store_explicit(&a->hold->cell,
 			      (uint64_t)((uint8_t *)a->cell - g->arena->base),
 			      memory_order_relaxed);
@@ -451,14 +452,16 @@ static void place(struct gate *g, struct ask *a, uint32_t org,
 	bool reserve = (a->check->flags & CHECK_RESERVE) != 0;
 	bool leased = leases(plan, a, &a->hold_ticks);
 
+	/* First: what was allowed before is allowed again, full or not. */
+	if (x != NULL && (x->once[0] | x->once[1]) != 0 && g->has_once &&
+	    !a->peek)
+		place_once(g, a);
 	if (plan->meters_count != plan->rules_count)
 		place_rules(g, a, org, now);
 	if (a->refused != REASON_ALLOW || a->peek)
 		return;
 	if (a->route != 0)
 		a->cell = cell_of(g, a->key, a->route_number);
-	if (x != NULL && (x->once[0] | x->once[1]) != 0 && g->has_once)
-		place_once(g, a);
 	if (reserve || leased)
 		place_hold(g, a, org, reserve);
 }
@@ -490,6 +493,7 @@ static void fill_ask(struct gate *g, struct ask *a, const struct check *c,
 	const struct check_extra *x = c->extra;
 	const struct route *route = NULL;
 	uint64_t scope = 0;
+	unsigned i;
 
 	a->check = c;
 	a->verdict = v;
@@ -517,6 +521,10 @@ static void fill_ask(struct gate *g, struct ask *a, const struct check *c,
 		scope = route->scope_hash;
 	if (a->cost == 0)
 		a->cost = route != NULL ? route->price : 1;
+	/* Those of the organization itself are not looked up. */
+	if (g->step.plan->meters_count != g->step.plan->rules_count)
+		for (i = 0; i < g->step.plan->rules_count; i++)
+			a->at[i].meter = NULL;
 	a->refused = (uint8_t)refuse(g, a, suspended, scope);
 	if (a->refused == REASON_ALLOW)
 		place(g, a, key->org, now);
@@ -601,6 +609,12 @@ static void deny_plain(struct gate *g, unsigned count)
 
 /* ---- a run of one organization ---- */
 
+static inline void begin_run(struct gate *g)
+{
+	g->step.count = 0;
+	g->hold_left = g->hold_end - g->hold_first;
+}
+
 static void take_run(struct gate *g, const struct instant *now,
 		     uint64_t wall_ms)
 {
@@ -618,7 +632,7 @@ static void take_run(struct gate *g, const struct instant *now,
 	}
 	if (denied && g->has_cells)
 		deny_run(g);
-	s->count = 0;
+	begin_run(g);
 }
 
 static inline void touch(struct key *key, uint64_t wall_ms)
@@ -700,7 +714,7 @@ static void judge(struct gate *g, const struct check *checks,
 		   claim_load(&org->credits) == 0) &&
 	    judge_plain(g, checks, verdicts, first, org, s->plan, now, wall_ms))
 		return;
-	s->count = 0;
+	begin_run(g);
 	for (i = first; i != GROUP_END; i = g->groups.next[i]) {
 		struct key *key = &a->keys[g->slots[i]];
 

@@ -63,6 +63,7 @@ struct gate {
 	bool has_once, has_cells;
 	struct subjects once, cells;
 	uint32_t hold_first, hold_end, hold_next; /* ours of header->holds */
+	uint32_t hold_left;  /* that the run at hand may still look at */
 	struct outside rest; /* a subject that was never seen */
 	word_t rest_entries[8];
 	/* scratch */
@@ -101,8 +102,9 @@ uint32_t gate_expire(struct gate *g, uint32_t from, uint32_t end,
 		     const struct instant *now, uint64_t wall_ms);
 
 #define HOLD_SLOTS_MAX (1u << 24)
+/* Not 0 in the next 2^40 uses of a hold: 0 is none. */
 #define HOLD_ID(slot, gen)                                                     \
-	((uint64_t)(slot) << 40 | ((gen)&UINT64_C(0xffffffffff)))
+	((uint64_t)(slot) << 40 | (((gen) + 1) & UINT64_C(0xffffffffff)))
 #define HOLD_ID_SLOT(id) ((uint32_t)((id) >> 40))
 
 static inline struct hold *hold_at(const struct arena *a, uint32_t slot)

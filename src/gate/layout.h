@@ -296,6 +296,13 @@ struct hold {
 static_assert(sizeof(struct hold) == 2 * LINE_BYTES, "two lines");
 #define HOLD_KEEP 1u /* expires: stays charged (else it is returned) */
 
+/* A request id: two words, under claim. When it was allowed last, and whether
+ * the other word says with which hold; entries go from one id to another, and
+ * without that the hold of the last one would be told. */
+#define ONCE_WORD(ns, held) ((uint64_t)(ns) << 1 | (held))
+#define ONCE_NS(w) ((w) >> 1)
+#define ONCE_HELD(w) ((w)&1)
+
 /* A project: two lines. */
 struct project {
 	struct id id;

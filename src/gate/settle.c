@@ -149,9 +149,11 @@ static bool settle(struct gate *g, uint32_t slot, uint64_t state, uint64_t cost,
 	struct arena *a = g->arena;
 	struct step *s = &g->step;
 	struct settling t = {.step = s, .hold = hold_at(a, slot)};
-	/* PAIRS: place_hold(), before the claim that made it live. */
+	/* PAIRS: place_hold(), release. It says whose gate tells us that what
+	 * else is read here is this hold's: if it is of the next use of the
+	 * hold, then so is its state below. */
 	uint64_t subject =
-		atomic_load_explicit(&t.hold->subject, memory_order_relaxed);
+		atomic_load_explicit(&t.hold->subject, memory_order_acquire);
 	uint64_t cell =
 		atomic_load_explicit(&t.hold->cell, memory_order_relaxed);
 

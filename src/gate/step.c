@@ -214,7 +214,7 @@ static struct view *view_of(struct step *s, struct ask *a, unsigned i)
 	if (r->level == LEVEL_ADDRESS || at->meter == NULL)
 		return NULL;
 	for (k = s->plan->rules_count; k < s->views_count; k++)
-		if (s->views[k].meter == at->meter)
+		if (s->views[k].meter == at->meter && s->views[k].rule == r)
 			return &s->views[k];
 	v = &s->views[s->views_count++];
 	view_read(v, s->arena, r, at->meter, at->entries, at->entries_log2,
@@ -250,7 +250,6 @@ static bool rules_fit(struct step *s, struct ask *a)
 	const struct rule *rules = s->plan->rules;
 	unsigned i;
 
-	a->shadow = a->outside_shadow;
 	for (i = 0; i < s->plan->rules_count; i++) {
 		const struct view *v = view_of(s, a, i);
 
@@ -385,7 +384,8 @@ static void charge(struct step *s, struct ask *a)
 		a->verdict->hold_ms = a->hold_ticks / CLOCK_TICKS_PER_MS;
 	}
 	if (a->once != NULL) {
-		step_change(s, &a->once[0])->to = s->now.ns;
+		step_change(s, &a->once[0])->to =
+			ONCE_WORD(s->now.ns, a->hold != NULL);
 		if (a->hold != NULL)
 			step_change(s, &a->once[1])->to = a->hold_id;
 	}
@@ -397,9 +397,10 @@ static bool repeated(struct step *s, const struct ask *a)
 {
 	uint64_t when = step_value(s, &a->once[0]);
 
-	if (when == 0 || when + s->once_ns <= s->now.ns)
+	if (when == 0 || ONCE_NS(when) + s->once_ns <= s->now.ns)
 		return false;
-	a->verdict->hold = step_value(s, &a->once[1]);
+	if (ONCE_HELD(when))
+		a->verdict->hold = step_value(s, &a->once[1]);
 	a->verdict->flags |= VERDICT_REPEATED;
 	return true;
 }
@@ -414,7 +415,12 @@ static void decide(struct step *s, struct ask *a)
 	v->credits = v->budget = CREDITS_NONE;
 	v->reason = REASON_ALLOW;
 	a->tripped = -1;
-	if (unlikely(a->refused != REASON_ALLOW)) {
+	a->shadow = a->outside_shadow;
+	if (a->once != NULL && repeated(s, a)) {
+		tell_least(s, a);
+		return;
+	}
+	if (unlikely(a->refused != REASON_ALLOW && a->refused != REASON_FULL)) {
 		tell_least(s, a);
 		v->reason = a->refused;
 		v->retry_ms = 0; /* waiting does not help */
@@ -422,10 +428,6 @@ static void decide(struct step *s, struct ask *a)
 			a->tripped = a->outside_rule;
 			tell(v, &s->plan->rules[a->tripped], &a->outside);
 		}
-		return;
-	}
-	if (a->once != NULL && repeated(s, a)) {
-		tell_least(s, a);
 		return;
 	}
 	if (!rules_fit(s, a)) {
@@ -440,6 +442,8 @@ static void decide(struct step *s, struct ask *a)
 		if (v->reason == REASON_ALLOW && a->cost > v->credits)
 			v->reason = REASON_CREDITS;
 	}
+	if (v->reason == REASON_ALLOW)
+		v->reason = a->refused;
 	if (v->reason == REASON_ALLOW && !a->peek)
 		charge(s, a);
 	tell_least(s, a);
