@@ -280,7 +280,7 @@ static_assert(sizeof(struct cell) == LINE_BYTES, "one line");
 #define HOLD_STATE(gen, live) ((uint64_t)(gen) << 1 | (live))
 #define HOLD_LIVE(w) ((w)&1)
 #define HOLD_GEN(w) ((w) >> 1)
-#define HOLD_LEASES_MAX 4
+#define HOLD_LEASES_MAX 4 /* rules of concurrency in a plan, at most */
 struct hold {
 	word_t state;
 	word_t subject; /* key slot << 32 | organization slot */

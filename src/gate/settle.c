@@ -110,15 +110,10 @@ static void settle_more(struct settling *t, uint64_t units)
 	if (s->credits != NULL)
 		step_draw(s, units, t->route);
 	for (i = 0; t->project != NULL && i < PROJECT_BUDGETS_MAX; i++) {
-		struct budget *b = &t->project->budgets[i];
 		struct budget_view v;
 
-		if (claim_load(&b->cap) == BUDGET_NONE)
-			continue;
-		c = step_change(s, &b->used);
-		budget_read(b, c->to, step_value(s, &b->returned), s->wall_ms,
-			    &v);
-		c->to = BUDGET_WORD(v.period, v.used + units);
+		if (claim_load(&t->project->budgets[i].cap) != BUDGET_NONE)
+			step_charge_budget(s, t->project, i, units, &v);
 	}
 }
 

@@ -61,17 +61,24 @@ void budget_read(const struct budget *b, uint64_t used, uint64_t returned,
 	v->left = spent < v->cap ? v->cap - spent : 0;
 }
 
-uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t route,
-		   uint64_t wall_ms)
+uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t returned,
+		   uint64_t route, uint64_t wall_ms)
 {
 	uint64_t in, out, expires_ms = claim_load(&p->expires_ms);
 
 	if ((p->route != 0 && p->route != route) ||
 	    (expires_ms != 0 && wall_ms >= expires_ms))
 		return 0;
-	in = claim_load(&p->granted) + claim_load(&p->returned);
+	in = claim_load(&p->granted) + returned;
 	out = used + claim_load(&p->withdrawn);
 	return in > out ? in - out : 0;
+}
+
+static inline uint64_t left_in_pool(const struct step *s, const struct pool *p,
+				    uint64_t route)
+{
+	return pool_left(p, step_value(s, &p->used),
+			 step_value(s, &p->returned), route, s->wall_ms);
 }
 
 uint64_t step_credits(const struct step *s, uint64_t route)
@@ -82,8 +89,7 @@ uint64_t step_credits(const struct step *s, uint64_t route)
 	for (i = 0; i < s->credits->count; i++) {
 		const struct pool *p = &s->credits->pools[i];
 
-		left += pool_left(p, step_value(s, &p->used), route,
-				  s->wall_ms);
+		left += left_in_pool(s, p, route);
 	}
 	return left;
 }
@@ -94,8 +100,7 @@ void step_draw(struct step *s, uint64_t units, uint64_t route)
 
 	for (i = 0; i < s->credits->count && units > 0; i++) {
 		struct pool *p = &s->credits->pools[i];
-		uint64_t used = step_value(s, &p->used);
-		uint64_t take = pool_left(p, used, route, s->wall_ms);
+		uint64_t take = left_in_pool(s, p, route);
 
 		if (take > units)
 			take = units;
@@ -155,25 +160,38 @@ static bool crosses(const struct budget_view *v, uint64_t units)
 	return false;
 }
 
+void step_charge_budget(struct step *s, struct project *p, unsigned i,
+			uint64_t units, struct budget_view *ret_before)
+{
+	struct budget *b = &p->budgets[i];
+	struct change *c = step_change(s, &b->used);
+
+	budget_read(b, c->to, step_value(s, &b->returned), s->wall_ms,
+		    ret_before);
+	c->to = BUDGET_WORD(ret_before->period, ret_before->used + units);
+	if (unlikely(crosses(ret_before, units))) {
+		/* PAIRS: the control thread's exchange, which then looks at the
+		 * words themselves: a mere nudge. */
+		atomic_store_explicit(&p->attention, 1, memory_order_relaxed);
+		if (s->counters != NULL)
+			counter_add(&s->counters->thresholds, 1);
+	}
+}
+
 static void charge_budgets(struct step *s, const struct ask *a)
 {
 	unsigned i;
 
 	for (i = 0; i < PROJECT_BUDGETS_MAX; i++) {
-		struct budget *b = &a->project->budgets[i];
 		struct budget_view v;
-		struct change *c;
 
-		if (claim_load(&b->cap) == BUDGET_NONE) {
+		if (claim_load(&a->project->budgets[i].cap) == BUDGET_NONE) {
 			if (a->hold != NULL)
 				atomic_store_explicit(&a->hold->budget[i], 0,
 						      memory_order_relaxed);
 			continue;
 		}
-		c = step_change(s, &b->used);
-		budget_read(b, c->to, step_value(s, &b->returned), s->wall_ms,
-			    &v);
-		c->to = BUDGET_WORD(v.period, v.used + a->cost);
+		step_charge_budget(s, a->project, i, a->cost, &v);
 		if (v.left - a->cost < a->verdict->budget)
 			a->verdict->budget = v.left - a->cost;
 		if (a->hold != NULL)
@@ -181,14 +199,6 @@ static void charge_budgets(struct step *s, const struct ask *a)
 			atomic_store_explicit(&a->hold->budget[i],
 					      BUDGET_WORD(v.period, a->cost),
 					      memory_order_relaxed);
-		if (unlikely(crosses(&v, a->cost))) {
-			/* PAIRS: the control thread's exchange, which then
-			 * looks at the words themselves: a mere nudge. */
-			atomic_store_explicit(&a->project->attention, 1,
-					      memory_order_relaxed);
-			if (s->counters != NULL)
-				counter_add(&s->counters->thresholds, 1);
-		}
 	}
 }
 

@@ -150,13 +150,16 @@ struct budget_view {
 void budget_read(const struct budget *b, uint64_t used, uint64_t returned,
 		 uint64_t wall_ms, struct budget_view *ret_view);
 
-/* Units that the pool has for this route at this time; `used` as above. */
-uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t route,
-		   uint64_t wall_ms);
+/* Units that the pool has for this route at this time; the words as above. */
+uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t returned,
+		   uint64_t route, uint64_t wall_ms);
 
 /* For settling (gate/settle.c): the changes of an attempt. */
 struct change *step_change(struct step *s, word_t *w);
 uint64_t step_value(const struct step *s, const word_t *w);
+/* Of a project that has this budget. */
+void step_charge_budget(struct step *s, struct project *p, unsigned i,
+			uint64_t units, struct budget_view *ret_before);
 /* Draws from the pools, in order; the caller has seen that it suffices. */
 void step_draw(struct step *s, uint64_t units, uint64_t route);
 uint64_t step_credits(const struct step *s, uint64_t route);
