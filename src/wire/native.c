@@ -136,9 +136,28 @@ static bool is_zero(const uint8_t *at, size_t len)
 	return any == 0;
 }
 
-static bool is_hash(uint8_t type)
+/* Key or hash; false when what stands around it is not as it should be. */
+static inline bool read_credential(const uint8_t *frame, bool hash,
+				   uint8_t known_flags, struct check *c)
 {
-	return type == NATIVE_CHECK_HASH || type == NATIVE_LONG_HASH;
+	uint8_t key_len = c->key_len;
+	uint32_t used = key_len;
+
+	c->credential = CREDENTIAL_KEY;
+	if (hash) {
+		c->credential = CREDENTIAL_HASH;
+		memcpy(c->hash, frame + REQ_KEY, HASH_BYTES);
+		used = HASH_BYTES;
+		/* A key length has no meaning here; make it a fault. */
+		key_len = key_len ? NATIVE_KEY_MAX + 1 : 0;
+	}
+	return (c->flags & ~known_flags) == 0 && key_len <= NATIVE_KEY_MAX &&
+	       padding_is_zero(frame + REQ_KEY, used);
+}
+
+static inline bool has_credential(const struct check *c)
+{
+	return c->credential == CREDENTIAL_HASH || c->key_len > 0;
 }
 
 /* A label that fills `len` bytes of its field, and nothing after it. */
@@ -198,63 +217,67 @@ static bool read_settle(const uint8_t *frame, struct check_extra *e,
 	return true;
 }
 
+static bool read_long(const uint8_t *frame, struct check_extra *e,
+		      struct check *c)
+{
+	enum detail detail;
+
+	if (!read_credential(frame, frame[REQ_TYPE] == NATIVE_LONG_HASH,
+			     CHECK_PEEK | CHECK_RESERVE, c))
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
+	detail = read_extra(frame, e);
+	if (detail != DETAIL_NONE)
+		return refuse(c, REASON_BAD_REQUEST, detail, true);
+	c->extra = e;
+	if (c->cost > CHECK_COST_MAX)
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_COST, true);
+	if (!has_credential(c))
+		return refuse(c, REASON_NO_CREDENTIAL, DETAIL_NONE, true);
+	return true;
+}
+
+/* Every type but the first two, which are to be read in a straight line. */
+__attribute__((noinline)) static bool
+read_other(const uint8_t *frame, struct check_extra *e, struct check *c)
+{
+	switch (frame[REQ_TYPE]) {
+	case NATIVE_LONG_KEY:
+	case NATIVE_LONG_HASH:
+		return read_long(frame, e, c);
+	case NATIVE_SETTLE:
+		return read_settle(frame, e, c);
+	default:
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, false);
+	}
+}
+
 bool native_decode(const uint8_t *frame, struct check_extra *ret_extra,
 		   struct check *ret_check)
 {
 	struct check *c = ret_check;
 	uint8_t type = frame[REQ_TYPE];
-	uint8_t flags = frame[REQ_FLAGS];
-	uint8_t key_len = frame[REQ_KEY_LEN];
-	uint8_t known = CHECK_PEEK;
-	uint32_t used;
-	bool is_long;
 
 	c->request_id = load64(frame + REQ_ID);
 	c->key = frame + REQ_KEY;
 	c->extra = NULL;
 	c->cost = load32(frame + REQ_COST);
-	c->key_len = key_len;
-	c->flags = flags;
+	c->key_len = frame[REQ_KEY_LEN];
+	c->flags = frame[REQ_FLAGS];
 	c->reason = REASON_ALLOW;
 	c->detail = DETAIL_NONE;
 	c->dialect = type; /* the reply names the request's type */
 
 	if (unlikely(frame[REQ_VERSION] != NATIVE_VERSION))
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_VERSION, false);
-	if (unlikely(type == NATIVE_SETTLE))
-		return read_settle(frame, ret_extra, c);
-
-	if (is_hash(type)) {
-		c->credential = CREDENTIAL_HASH;
-		memcpy(c->hash, frame + REQ_KEY, HASH_BYTES);
-		used = HASH_BYTES;
-		/* A key length has no meaning here; make it a fault below. */
-		key_len = key_len ? NATIVE_KEY_MAX + 1 : 0;
-	} else if (likely(type == NATIVE_CHECK_KEY ||
-			  type == NATIVE_LONG_KEY)) {
-		c->credential = CREDENTIAL_KEY;
-		used = key_len;
-	} else {
-		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, false);
-	}
-
-	is_long = type >= NATIVE_LONG_KEY;
-	if (is_long)
-		known |= CHECK_RESERVE;
-	if (unlikely((flags & ~known) || key_len > NATIVE_KEY_MAX ||
-		     !padding_is_zero(frame + REQ_KEY, used)))
+	if (unlikely(type != NATIVE_CHECK_KEY && type != NATIVE_CHECK_HASH))
+		return read_other(frame, ret_extra, c);
+	if (unlikely(!read_credential(frame, type == NATIVE_CHECK_HASH,
+				      CHECK_PEEK, c)))
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
-	if (is_long) {
-		enum detail detail = read_extra(frame, ret_extra);
-
-		if (detail != DETAIL_NONE)
-			return refuse(c, REASON_BAD_REQUEST, detail, true);
-		c->extra = ret_extra;
-	}
 	/* Zero wraps around to the far side of the bound. */
-	if (unlikely(c->cost - 1 >= CHECK_COST_MAX && !(is_long && !c->cost)))
+	if (unlikely(c->cost - 1 >= CHECK_COST_MAX))
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_COST, true);
-	if (unlikely(used == 0))
+	if (unlikely(!has_credential(c)))
 		return refuse(c, REASON_NO_CREDENTIAL, DETAIL_NONE, true);
 	return true;
 }
