@@ -30,41 +30,83 @@ struct route {
 	void (*handle)(struct call *c);
 	unsigned query;
 	enum body_rule body;
+	const char *action; /* in the audit trail; NULL: changes no record */
 };
 
 static const struct route routes[] = {
-	{HTTP_GET, "/livez", api_livez, QUERY_NONE, BODY_NONE},
-	{HTTP_GET, "/readyz", api_readyz, QUERY_NONE, BODY_NONE},
-	{HTTP_GET, "/healthz", api_readyz, QUERY_NONE, BODY_NONE},
-	{HTTP_GET, "/metrics", api_metrics, QUERY_NONE, BODY_NONE},
-	{HTTP_GET, "/v1/status", api_status, QUERY_NONE, BODY_NONE},
-	{HTTP_GET, "/v1/usage", api_usage, QUERY_PAGE | QUERY_ORG, BODY_NONE},
-	{HTTP_POST, "/v1/snapshot", api_snapshot, QUERY_NONE, BODY_OPTIONAL},
-	{HTTP_POST, "/v1/backup", api_backup, QUERY_NONE, BODY_REQUIRED},
-	{HTTP_POST, "/v1/orgs", api_org_create, QUERY_NONE, BODY_REQUIRED},
-	{HTTP_GET, "/v1/orgs", api_org_list, QUERY_PAGE, BODY_NONE},
-	{HTTP_GET, "/v1/orgs/{org}", api_org_show, QUERY_NONE, BODY_NONE},
+	{HTTP_GET, "/livez", api_livez, QUERY_NONE, BODY_NONE, NULL},
+	{HTTP_GET, "/readyz", api_readyz, QUERY_NONE, BODY_NONE, NULL},
+	{HTTP_GET, "/healthz", api_readyz, QUERY_NONE, BODY_NONE, NULL},
+	{HTTP_GET, "/metrics", api_metrics, QUERY_NONE, BODY_NONE, NULL},
+	{HTTP_GET, "/v1/status", api_status, QUERY_NONE, BODY_NONE, NULL},
+	{HTTP_GET, "/v1/usage", api_usage, QUERY_PAGE | QUERY_ORG, BODY_NONE,
+	 NULL},
+	{HTTP_POST, "/v1/snapshot", api_snapshot, QUERY_NONE, BODY_OPTIONAL,
+	 NULL},
+	{HTTP_POST, "/v1/backup", api_backup, QUERY_NONE, BODY_REQUIRED, NULL},
+	{HTTP_POST, "/v1/orgs", api_org_create, QUERY_NONE, BODY_REQUIRED,
+	 "org.create"},
+	{HTTP_GET, "/v1/orgs", api_org_list, QUERY_PAGE, BODY_NONE, NULL},
+	{HTTP_GET, "/v1/orgs/{org}", api_org_show, QUERY_NONE, BODY_NONE, NULL},
 	{HTTP_PATCH, "/v1/orgs/{org}", api_org_change, QUERY_NONE,
-	 BODY_REQUIRED},
+	 BODY_REQUIRED, "org.change"},
 	{HTTP_POST, "/v1/orgs/{org}/suspend", api_org_suspend, QUERY_NONE,
-	 BODY_OPTIONAL},
+	 BODY_OPTIONAL, "org.suspend"},
 	{HTTP_POST, "/v1/orgs/{org}/resume", api_org_resume, QUERY_NONE,
-	 BODY_OPTIONAL},
+	 BODY_OPTIONAL, "org.resume"},
+	{HTTP_GET, "/v1/orgs/{org}/limits", api_org_rules, QUERY_NONE,
+	 BODY_NONE, NULL},
+	{HTTP_POST, "/v1/orgs/{org}/limits", api_org_rule_set, QUERY_NONE,
+	 BODY_REQUIRED, "limit.set"},
+	{HTTP_POST, "/v1/orgs/{org}/limits/remove", api_org_rule_remove,
+	 QUERY_NONE, BODY_REQUIRED, "limit.remove"},
+	{HTTP_GET, "/v1/orgs/{org}/credits", api_credits_show, QUERY_NONE,
+	 BODY_NONE, NULL},
+	{HTTP_POST, "/v1/orgs/{org}/credits", api_credits_grant, QUERY_NONE,
+	 BODY_REQUIRED, "credits.grant"},
+	{HTTP_POST, "/v1/orgs/{org}/credits/subscribe", api_credits_subscribe,
+	 QUERY_NONE, BODY_REQUIRED, "credits.subscribe"},
+	{HTTP_POST, "/v1/orgs/{org}/credits/revoke", api_credits_revoke,
+	 QUERY_NONE, BODY_REQUIRED, "credits.revoke"},
+	{HTTP_POST, "/v1/orgs/{org}/credits/overage", api_credits_overage,
+	 QUERY_NONE, BODY_REQUIRED, "credits.overage"},
+	{HTTP_GET, "/v1/orgs/{org}/ledger", api_ledger, QUERY_PAGE, BODY_NONE,
+	 NULL},
 	{HTTP_POST, "/v1/orgs/{org}/projects", api_project_create, QUERY_NONE,
-	 BODY_REQUIRED},
+	 BODY_REQUIRED, "project.create"},
 	{HTTP_GET, "/v1/orgs/{org}/projects", api_project_list, QUERY_PAGE,
-	 BODY_NONE},
+	 BODY_NONE, NULL},
+	{HTTP_POST, "/v1/projects/{project}/budget", api_project_budget,
+	 QUERY_NONE, BODY_REQUIRED, "project.budget"},
 	{HTTP_POST, "/v1/orgs/{org}/keys", api_key_create, QUERY_NONE,
-	 BODY_OPTIONAL},
-	{HTTP_GET, "/v1/orgs/{org}/keys", api_key_list, QUERY_PAGE, BODY_NONE},
+	 BODY_OPTIONAL, "key.create"},
+	{HTTP_GET, "/v1/orgs/{org}/keys", api_key_list, QUERY_PAGE, BODY_NONE,
+	 NULL},
 	{HTTP_POST, "/v1/orgs/{org}/keys/import", api_key_import, QUERY_NONE,
-	 BODY_REQUIRED},
-	{HTTP_GET, "/v1/keys", api_key_list_all, QUERY_PAGE, BODY_NONE},
-	{HTTP_GET, "/v1/keys/{key}", api_key_show, QUERY_NONE, BODY_NONE},
+	 BODY_REQUIRED, "key.import"},
+	{HTTP_GET, "/v1/keys", api_key_list_all, QUERY_PAGE, BODY_NONE, NULL},
+	{HTTP_GET, "/v1/keys/{key}", api_key_show, QUERY_NONE, BODY_NONE, NULL},
 	{HTTP_POST, "/v1/keys/{key}/revoke", api_key_revoke, QUERY_NONE,
-	 BODY_OPTIONAL},
+	 BODY_OPTIONAL, "key.revoke"},
 	{HTTP_POST, "/v1/keys/{key}/rotate", api_key_rotate, QUERY_NONE,
-	 BODY_OPTIONAL},
+	 BODY_OPTIONAL, "key.rotate"},
+	{HTTP_POST, "/v1/keys/{key}/disable", api_key_disable, QUERY_NONE,
+	 BODY_OPTIONAL, "key.disable"},
+	{HTTP_POST, "/v1/keys/{key}/enable", api_key_enable, QUERY_NONE,
+	 BODY_OPTIONAL, "key.enable"},
+	{HTTP_POST, "/v1/plans", api_plan_create, QUERY_NONE, BODY_REQUIRED,
+	 "plan.create"},
+	{HTTP_GET, "/v1/plans", api_plan_list, QUERY_PAGE, BODY_NONE, NULL},
+	{HTTP_GET, "/v1/plans/{plan}", api_plan_show, QUERY_NONE, BODY_NONE,
+	 NULL},
+	{HTTP_POST, "/v1/plans/{plan}/limits", api_plan_rule_set, QUERY_NONE,
+	 BODY_REQUIRED, "plan.limit.set"},
+	{HTTP_POST, "/v1/plans/{plan}/limits/remove", api_plan_rule_remove,
+	 QUERY_NONE, BODY_REQUIRED, "plan.limit.remove"},
+	{HTTP_POST, "/v1/plans/{plan}/remove", api_plan_remove, QUERY_NONE,
+	 BODY_OPTIONAL, "plan.remove"},
+	{HTTP_GET, "/v1/events", api_events, QUERY_PAGE, BODY_NONE, NULL},
+	{HTTP_GET, "/v1/audit", api_audit, QUERY_PAGE, BODY_NONE, NULL},
 };
 #define ROUTE_COUNT (sizeof(routes) / sizeof(routes[0]))
 
@@ -103,6 +145,7 @@ unsigned call_outcome(int r, const char **ret_code)
 	switch (r) {
 	case REGISTRY_EXISTS:
 	case REGISTRY_REVOKED:
+	case REGISTRY_IN_USE:
 		*ret_code = "conflict";
 		return 409;
 	case REGISTRY_ABSENT:
@@ -176,6 +219,35 @@ bool call_find_org(struct call *c, const char *text, struct org_record *ret_org)
 		reply_error(c->reply, 404, "not_found",
 			    "There is no organization with this id or name.");
 	return false;
+}
+
+bool call_find_plan(struct call *c, const char *text,
+		    struct plan_record *ret_plan)
+{
+	int r = records_plan_find(registry_records(c->control->registry), text,
+				  ret_plan);
+
+	if (r == 0)
+		return true;
+	if (r < 0)
+		call_records_failed(c, r);
+	else
+		reply_error(c->reply, 404, "not_found",
+			    "There is no plan with this id or name.");
+	return false;
+}
+
+bool call_after_number(struct call *c, int64_t *ret_after)
+{
+	uint64_t after = 0;
+
+	if (c->after &&
+	    (config_parse_count(c->after, &after) < 0 || after > INT64_MAX)) {
+		call_invalid(c, "Parameter \"after\": expected a whole number");
+		return false;
+	}
+	*ret_after = (int64_t)after;
+	return true;
 }
 
 bool call_find_key(struct call *c, const char *text, struct key_record *ret_key)
@@ -401,6 +473,28 @@ static bool read_body(struct call *c, enum body_rule rule)
 	return true;
 }
 
+/* Who asks for what, for the audit trail. No body holds anything secret but
+ * those of imports, whose hashes are many. */
+static void act_for(struct call *c)
+{
+	struct audit_record actor = {.uid = c->request->uid};
+	size_t len;
+
+	if (!c->action)
+		return;
+	snprintf(actor.action, sizeof(actor.action), "%s", c->action);
+	snprintf(actor.subject, sizeof(actor.subject), "%.*s",
+		 AUDIT_SUBJECT_BYTES, c->subject ? c->subject : "");
+	if (c->body && c->route && !strstr(c->route, "import")) {
+		len = json_dumpb(c->body, actor.detail, AUDIT_DETAIL_BYTES,
+				 JSON_COMPACT | JSON_ENSURE_ASCII);
+		actor.detail[len < AUDIT_DETAIL_BYTES ? len
+						      : AUDIT_DETAIL_BYTES] =
+			'\0';
+	}
+	registry_act_for(c->control->registry, &actor);
+}
+
 static void dispatch(struct call *c, char target[static ADMIN_TARGET_MAX + 1],
 		     char subject[static ADMIN_TARGET_MAX + 1])
 {
@@ -426,8 +520,12 @@ static void dispatch(struct call *c, char target[static ADMIN_TARGET_MAX + 1],
 	c->subject = subject;
 	if (!read_query(c, route->query, query ? query : target + target_len))
 		return;
-	if (read_body(c, route->body))
+	c->action = route->action;
+	if (read_body(c, route->body)) {
+		act_for(c);
 		route->handle(c);
+		registry_act_for(c->control->registry, NULL);
+	}
 	json_decref(c->body);
 }
 

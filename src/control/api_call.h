@@ -20,6 +20,7 @@ struct call {
 	struct reply *reply;
 	int64_t now_ms;          /* civil time */
 	const char *route;       /* its path in the table, or NULL */
+	const char *action;      /* what the audit trail calls it, or NULL */
 	const char *subject;     /* {org} or {key} of the path, decoded */
 	json_t *body;            /* an object, or NULL without a body */
 	const char *after, *org; /* query parameters, or NULL */
@@ -33,7 +34,17 @@ void api_org_show(struct call *c);
 void api_org_change(struct call *c);
 void api_org_suspend(struct call *c);
 void api_org_resume(struct call *c);
+void api_org_rules(struct call *c);
+void api_org_rule_set(struct call *c);
+void api_org_rule_remove(struct call *c);
+void api_plan_create(struct call *c);
+void api_plan_list(struct call *c);
+void api_plan_show(struct call *c);
+void api_plan_remove(struct call *c);
+void api_plan_rule_set(struct call *c);
+void api_plan_rule_remove(struct call *c);
 void api_project_create(struct call *c);
+void api_project_budget(struct call *c);
 void api_project_list(struct call *c);
 
 void api_key_create(struct call *c);
@@ -43,6 +54,17 @@ void api_key_show(struct call *c);
 void api_key_import(struct call *c);
 void api_key_revoke(struct call *c);
 void api_key_rotate(struct call *c);
+void api_key_disable(struct call *c);
+void api_key_enable(struct call *c);
+
+void api_credits_show(struct call *c);
+void api_credits_grant(struct call *c);
+void api_credits_subscribe(struct call *c);
+void api_credits_revoke(struct call *c);
+void api_credits_overage(struct call *c);
+void api_ledger(struct call *c);
+void api_events(struct call *c);
+void api_audit(struct call *c);
 
 void api_usage(struct call *c);
 void api_status(struct call *c);
@@ -70,6 +92,17 @@ unsigned call_outcome(int r, const char **ret_code);
 /* The organization named by `text` (id or name); false when answered. */
 bool call_find_org(struct call *c, const char *text,
 		   struct org_record *ret_org);
+/* The plan named by `text` (id or name); false when answered. */
+bool call_find_plan(struct call *c, const char *text,
+		    struct plan_record *ret_plan);
+/* The number in c->after, 0 when there is none; false when answered. */
+bool call_after_number(struct call *c, int64_t *ret_after);
+/* A time after now and before the year 10000 from either of two members, 0
+ * when neither is given; false when answered. */
+bool call_expiry(struct call *c, const char *at, const char *in,
+		 int64_t *ret_ms);
+/* The organization as the database has it now. */
+void call_answer_org(struct call *c, unsigned status, uint32_t slot);
 /* The key with id `text`; false when answered. */
 bool call_find_key(struct call *c, const char *text,
 		   struct key_record *ret_key);
@@ -77,7 +110,10 @@ bool call_find_key(struct call *c, const char *text,
 /* Records as JSON; NULL when memory is short. */
 json_t *show_org(struct call *c, const struct org_record *org);
 json_t *show_org_usage(struct call *c, const struct org_record *org);
-json_t *show_project(const struct project_record *project, struct id org);
+json_t *show_project(struct call *c, const struct project_record *project,
+		     struct id org);
+json_t *show_rule(const struct rule_record *rule, const char *source);
+json_t *show_text(const char *text); /* null when empty */
 
 /* Ids of the slots that were looked up last: lists ask for the same ones
  * again and again. */

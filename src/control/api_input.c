@@ -175,6 +175,30 @@ static bool read_array(const char *name, json_t *value, void *out,
 	return true;
 }
 
+static bool read_count(const char *name, const json_t *value, void *out,
+		       char *problem)
+{
+	uint64_t v;
+
+	if (!whole(value, 0, INT64_MAX, &v)) {
+		SAY("\"%s\": expected a whole number, not negative", name);
+		return false;
+	}
+	*(int64_t *)out = (int64_t)v;
+	return true;
+}
+
+static bool read_flag(const char *name, const json_t *value, void *out,
+		      char *problem)
+{
+	if (!json_is_boolean(value)) {
+		SAY("\"%s\": expected true or false", name);
+		return false;
+	}
+	*(bool *)out = json_is_true(value);
+	return true;
+}
+
 static bool read_one(const struct input *in, json_t *value, char *problem)
 {
 	switch (in->type) {
@@ -192,6 +216,10 @@ static bool read_one(const struct input *in, json_t *value, char *problem)
 		return read_hash(in->name, value, in->out, problem);
 	case INPUT_ARRAY:
 		return read_array(in->name, value, in->out, problem);
+	case INPUT_COUNT:
+		return read_count(in->name, value, in->out, problem);
+	case INPUT_FLAG:
+		return read_flag(in->name, value, in->out, problem);
 	}
 	return false;
 }

@@ -22,6 +22,8 @@ enum input_type {
 	INPUT_DURATION, /* uint64_t: "1h" -> ms */
 	INPUT_HASH,     /* uint8_t[32]: 64 hex digits */
 	INPUT_ARRAY,    /* json_t *, borrowed */
+	INPUT_COUNT,    /* int64_t: a whole number, not negative */
+	INPUT_FLAG,     /* bool */
 };
 
 struct input_limit {

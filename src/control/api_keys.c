@@ -2,6 +2,7 @@
 #include "control/api_call.h"
 
 #include "base/rfc3339.h"
+#include "control/config.h"
 
 #include <inttypes.h>
 #include <openssl/crypto.h>
@@ -73,39 +74,103 @@ static const char *code_of(unsigned status)
 			       : "internal";
 }
 
+/* The array `name` of the body, if any, into `access`; false when answered. */
+static bool read_access(struct call *c, const char *name, uint8_t kind,
+			const json_t *array, struct key_access *access)
+{
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		const char *text = json_string_value(json_array_get(array, i));
+		struct access_record *to = &access->at[access->count];
+
+		if (!text || strlen(text) > ROUTE_MAX_BYTES) {
+			call_invalid(c,
+				     "\"%s\": expected texts of at most %d "
+				     "bytes",
+				     name, ROUTE_MAX_BYTES);
+			return false;
+		}
+		if (access->count == ACCESS_MAX) {
+			call_invalid(c, "\"%s\": too many", name);
+			return false;
+		}
+		to->kind = kind;
+		snprintf(to->text, sizeof(to->text), "%s", text);
+		access->count++;
+	}
+	return true;
+}
+
+bool call_expiry(struct call *c, const char *at, const char *in,
+		 int64_t *ret_ms)
+{
+	char problem[INPUT_PROBLEM_MAX];
+	struct key_record key = {.expires_ms = 0};
+	const json_t *at_value = json_object_get(c->body, at);
+	const json_t *in_value = json_object_get(c->body, in);
+	int64_t at_ms = 0;
+	uint64_t in_ms = 0;
+	bool ok = true;
+
+	/* Their form has been checked with all others. */
+	if (json_is_string(at_value) && json_is_string(in_value)) {
+		call_invalid(c, "\"%s\": give this or \"%s\", not both", in,
+			     at);
+		return false;
+	}
+	if (json_is_string(at_value) &&
+	    rfc3339_parse(json_string_value(at_value), &at_ms) == 0)
+		ok = set_expiry(at_ms, c->now_ms, &key, problem);
+	if (json_is_string(in_value) &&
+	    config_parse_duration(json_string_value(in_value), &in_ms) == 0)
+		ok = set_expiry_in(in_ms, c->now_ms, &key, problem);
+	if (ok)
+		*ret_ms = key.expires_ms;
+	else
+		call_invalid(c, "%s", problem);
+	return ok;
+}
+
+static void answer_new_key(struct call *c, const struct key_record *key,
+			   const char *text)
+{
+	struct show_names names = {0};
+	json_t *shown = show_key(c, &names, key);
+
+	if (json_object_set_new(shown, "key", json_string(text)) < 0) {
+		json_decref(shown);
+		shown = NULL;
+	}
+	reply_json(c->reply, 201, shown);
+}
+
 void api_key_create(struct call *c)
 {
 	struct key_input in = {0};
+	json_t *scopes = NULL, *routes = NULL, *networks = NULL;
 	const struct input inputs[] = {
 		{"name", INPUT_NAME, false, &in.name},
 		{"project", INPUT_TEXT, false, &in.project},
 		{"expires_at", INPUT_TIME, false, &in.expires_at},
 		{"expires_in", INPUT_DURATION, false, &in.expires_in},
+		{"scopes", INPUT_ARRAY, false, &scopes},
+		{"routes", INPUT_ARRAY, false, &routes},
+		{"networks", INPUT_ARRAY, false, &networks},
 	};
+	struct key_access access = {.count = 0};
 	char problem[INPUT_PROBLEM_MAX];
 	char text[KEY_TEXT_MAX];
 	struct key_record key = {0};
-	struct show_names names = {0};
 	struct org_record org;
 	unsigned status = 0;
-	bool has_at;
-	bool has_in;
-	json_t *shown;
 	int r;
 
-	if (!call_input(c, inputs, 4) || !call_find_org(c, c->subject, &org))
+	if (!call_input(c, inputs, 7) || !call_find_org(c, c->subject, &org) ||
+	    !call_expiry(c, "expires_at", "expires_in", &key.expires_ms) ||
+	    !read_access(c, "scopes", ACCESS_SCOPE, scopes, &access) ||
+	    !read_access(c, "routes", ACCESS_ROUTE, routes, &access) ||
+	    !read_access(c, "networks", ACCESS_NETWORK, networks, &access))
 		return;
-	has_at = json_is_string(json_object_get(c->body, "expires_at"));
-	has_in = json_is_string(json_object_get(c->body, "expires_in"));
-	if (has_at && has_in) {
-		call_invalid(c, "\"expires_in\": give this or \"expires_at\", "
-				"not both");
-		return;
-	}
-	if ((has_at && !set_expiry(in.expires_at, c->now_ms, &key, problem)) ||
-	    (has_in && !set_expiry_in(in.expires_in, c->now_ms, &key, problem)))
-		status = 400;
-	else if (in.project)
+	if (in.project)
 		status = find_project(c, org.slot, in.project, &key.project,
 				      problem);
 	if (status) {
@@ -114,17 +179,12 @@ void api_key_create(struct call *c)
 	}
 	key.org = org.slot;
 	snprintf(key.name, sizeof(key.name), "%s", in.name ? in.name : "");
-	r = registry_key_create(c->control->registry, &key, text);
-	if (r != 0) {
+	r = registry_key_create_for(c->control->registry, &key, access.at,
+				    access.count, text);
+	if (r != 0)
 		call_registry_failed(c, r, "key");
-	} else {
-		shown = show_key(c, &names, &key);
-		if (json_object_set_new(shown, "key", json_string(text)) < 0) {
-			json_decref(shown);
-			shown = NULL;
-		}
-		reply_json(c->reply, 201, shown);
-	}
+	else
+		answer_new_key(c, &key, text);
 	OPENSSL_cleanse(text, sizeof(text));
 }
 
@@ -178,6 +238,31 @@ void api_key_revoke(struct call *c)
 		call_registry_failed(c, r, "key");
 	else
 		answer_key(c, &key);
+}
+
+static void set_disabled(struct call *c, bool disabled)
+{
+	struct key_record key;
+	int r;
+
+	if (!call_input(c, NULL, 0))
+		return;
+	r = registry_key_set_disabled(c->control->registry, c->subject,
+				      disabled, &key);
+	if (r != 0)
+		call_registry_failed(c, r, "key");
+	else
+		answer_key(c, &key);
+}
+
+void api_key_disable(struct call *c)
+{
+	set_disabled(c, true);
+}
+
+void api_key_enable(struct call *c)
+{
+	set_disabled(c, false);
 }
 
 void api_key_rotate(struct call *c)

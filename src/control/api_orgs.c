@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Answers with the organization as the database has it now. */
-static void answer_org(struct call *c, unsigned status, uint32_t slot)
+void call_answer_org(struct call *c, unsigned status, uint32_t slot)
 {
 	struct org_record org;
 	int r = records_org_get(registry_records(c->control->registry), slot,
@@ -22,20 +21,28 @@ static void answer_org(struct call *c, unsigned status, uint32_t slot)
 void api_org_create(struct call *c)
 {
 	struct input_limit limit = {0};
-	const char *name = NULL;
+	const char *name = NULL, *plan_name = NULL;
+	int64_t credits = -1;
 	const struct input inputs[] = {
 		{"name", INPUT_NAME, true, &name},
 		{"limit", INPUT_LIMIT, false, &limit},
+		{"plan", INPUT_TEXT, false, &plan_name},
+		{"credits", INPUT_COUNT, false, &credits},
 	};
+	struct plan_record plan = {.slot = PLAN_DEFAULT};
 	struct org_record org = {0};
 	int r;
 
-	if (!call_input(c, inputs, 2))
+	if (!call_input(c, inputs, 4) ||
+	    (plan_name && !call_find_plan(c, plan_name, &plan)))
 		return;
 	snprintf(org.name, sizeof(org.name), "%s", name);
 	org.limit = limit.limit;
 	org.window_ms = limit.window_ms;
-	r = registry_org_create(c->control->registry, &org, 0);
+	org.plan = plan.slot;
+	org.credits = credits >= 0;
+	r = registry_org_create(c->control->registry, &org,
+				credits > 0 ? (uint64_t)credits : 0);
 	if (r != 0)
 		call_registry_failed(c, r, "organization name");
 	else
@@ -60,23 +67,63 @@ void api_org_show(struct call *c)
 		reply_json(c->reply, 200, show_org(c, &org));
 }
 
+/* What a change may be about; one thing at a time, so that it is one durable
+ * step. */
+struct org_input {
+	struct input_limit limit;
+	const char *plan;
+	int64_t anchor_day;
+	const char *zone;
+};
+
+static int change_org(struct call *c, const struct org_record *org,
+		      const struct org_input *in, uint32_t plan)
+{
+	struct registry *g = c->control->registry;
+
+	if (in->limit.limit)
+		return registry_org_set_limit(g, org->slot, in->limit.limit,
+					      in->limit.window_ms);
+	if (plan)
+		return registry_org_set_plan(g, org->slot, plan);
+	return registry_org_set_billing(g, org->slot,
+					in->anchor_day < 0 ? org->anchor_day
+					: in->anchor_day > 31
+						? 0 /* refused by name */
+						: (uint8_t)in->anchor_day,
+					in->zone ? in->zone : org->timezone);
+}
+
 void api_org_change(struct call *c)
 {
-	struct input_limit limit = {0};
+	struct org_input in = {.anchor_day = -1};
 	const struct input inputs[] = {
-		{"limit", INPUT_LIMIT, true, &limit},
+		{"limit", INPUT_LIMIT, false, &in.limit},
+		{"plan", INPUT_TEXT, false, &in.plan},
+		{"anchor_day", INPUT_COUNT, false, &in.anchor_day},
+		{"timezone", INPUT_TEXT, false, &in.zone},
 	};
+	struct plan_record plan = {.slot = 0};
 	struct org_record org;
 	int r;
 
-	if (!call_input(c, inputs, 1) || !call_find_org(c, c->subject, &org))
+	if (!call_input(c, inputs, 4))
 		return;
-	r = registry_org_set_limit(c->control->registry, org.slot, limit.limit,
-				   limit.window_ms);
+	if ((in.limit.limit != 0) + (in.plan != NULL) +
+		    (in.anchor_day >= 0 || in.zone != NULL) !=
+	    1) {
+		call_invalid(c, "Expected one of \"limit\", \"plan\", and "
+				"\"anchor_day\" with \"timezone\"");
+		return;
+	}
+	if (!call_find_org(c, c->subject, &org) ||
+	    (in.plan && !call_find_plan(c, in.plan, &plan)))
+		return;
+	r = change_org(c, &org, &in, plan.slot);
 	if (r != 0)
 		call_registry_failed(c, r, "organization");
 	else
-		answer_org(c, 200, org.slot);
+		call_answer_org(c, 200, org.slot);
 }
 
 static void set_suspended(struct call *c, bool suspended)
@@ -91,7 +138,7 @@ static void set_suspended(struct call *c, bool suspended)
 	if (r != 0)
 		call_registry_failed(c, r, "organization");
 	else
-		answer_org(c, 200, org.slot);
+		call_answer_org(c, 200, org.slot);
 }
 
 void api_org_suspend(struct call *c)
@@ -102,88 +149,4 @@ void api_org_suspend(struct call *c)
 void api_org_resume(struct call *c)
 {
 	set_suspended(c, false);
-}
-
-void api_project_create(struct call *c)
-{
-	const char *name = NULL;
-	const struct input inputs[] = {
-		{"name", INPUT_NAME, true, &name},
-	};
-	struct project_record project = {0};
-	struct org_record org;
-	int r;
-
-	if (!call_input(c, inputs, 1) || !call_find_org(c, c->subject, &org))
-		return;
-	project.org = org.slot;
-	snprintf(project.name, sizeof(project.name), "%s", name);
-	r = registry_project_create(c->control->registry, &project);
-	if (r != 0)
-		call_registry_failed(c, r, "project name");
-	else
-		reply_json(c->reply, 201, show_project(&project, org.id));
-}
-
-struct project_page {
-	json_t *array;
-	struct id org, last;
-	uint32_t room;
-	bool more, failed;
-};
-
-static int add_project(const struct project_record *project, void *arg)
-{
-	struct project_page *page = arg;
-
-	if (page->room == 0) {
-		page->more = true;
-		return 1;
-	}
-	page->room--;
-	page->last = project->id;
-	page->failed =
-		json_array_append_new(page->array,
-				      show_project(project, page->org)) < 0;
-	return page->failed;
-}
-
-void api_project_list(struct call *c)
-{
-	struct records *records = registry_records(c->control->registry);
-	struct project_page page = {.room = c->limit};
-	struct project_record last = {0};
-	struct org_record org;
-	int r;
-
-	if (!call_find_org(c, c->subject, &org))
-		return;
-	if (c->after) {
-		r = records_project_find(records, org.slot, c->after, &last);
-		if (r < 0) {
-			call_records_failed(c, r);
-			return;
-		}
-		if (r > 0) {
-			reply_error(c->reply, 404, "not_found",
-				    "There is no such project to go on "
-				    "after.");
-			return;
-		}
-	}
-	page.org = org.id;
-	page.array = json_array();
-	r = records_each_project(records, org.slot, last.slot, c->limit + 1,
-				 add_project, &page);
-	if (r < 0 || page.failed) {
-		json_decref(page.array);
-		if (r < 0)
-			call_records_failed(c, r);
-		else
-			reply_json(c->reply, 500, NULL);
-		return;
-	}
-	reply_json(c->reply, 200,
-		   json_pack("{s:o,s:o}", "projects", page.array, "next",
-			     page.more ? show_id(page.last) : json_null()));
 }

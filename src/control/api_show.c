@@ -2,8 +2,10 @@
 #include "control/api_call.h"
 
 #include "base/rfc3339.h"
+#include "control/rule_text.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 json_t *show_id(struct id id)
 {
@@ -20,23 +22,65 @@ json_t *show_time(int64_t wall_ms)
 	return json_string(text);
 }
 
-static json_t *show_limit(const struct org_record *org)
+json_t *show_text(const char *text)
 {
-	return json_pack("{s:I,s:I}", "limit", (json_int_t)org->limit,
-			 "window_ms", (json_int_t)org->window_ms);
+	return text[0] ? json_string(text) : json_null();
+}
+
+/* The window over all checks; null when it is none, or of another kind. */
+static json_t *show_limit(struct call *c, const struct org_record *org)
+{
+	struct effective rules;
+
+	if (registry_org_rules(c->control->registry, org, &rules) != 0)
+		return NULL;
+	for (unsigned i = 0; i < rules.org_count; i++) {
+		const struct rule_record *rule = &rules.rules[i];
+
+		if (strcmp(rule->name, EFFECTIVE_ORG) == 0 &&
+		    rule->algorithm == RULE_WINDOW)
+			return json_pack("{s:I,s:I}", "limit",
+					 (json_int_t)rule->limit, "window_ms",
+					 (json_int_t)rule->period_ms);
+	}
+	return json_null();
+}
+
+/* What is left of all pools; null when credits are not counted. */
+static json_t *show_balance(struct call *c, const struct org_record *org)
+{
+	struct pool_live pools[CREDIT_POOLS_MAX];
+	unsigned count;
+	int64_t sum = 0;
+
+	if (!org->credits)
+		return json_null();
+	if (registry_credits_live(c->control->registry, org->slot, pools,
+				  &count) != 0)
+		return NULL;
+	for (unsigned i = 0; i < count; i++)
+		sum += pools[i].rest;
+	return json_integer(sum);
 }
 
 json_t *show_org(struct call *c, const struct org_record *org)
 {
+	struct registry *g = c->control->registry;
+	struct plan_record plan;
 	struct org_live live;
 
-	registry_org_live(c->control->registry, org->slot, &live);
+	if (records_plan_get(registry_records(g), org->plan, &plan) != 0)
+		return NULL;
+	registry_org_live(g, org->slot, &live);
 	return json_pack(
-		"{s:o,s:s,s:s,s:o,s:o,s:I,s:I}", "id", show_id(org->id), "name",
-		org->name, "state", org->suspended ? "suspended" : "active",
-		"limit", show_limit(org), "created_at",
+		"{s:o,s:s,s:s,s:s,s:o,s:o,s:I,s:I,s:o,s:b,s:i,s:s}", "id",
+		show_id(org->id), "name", org->name, "state",
+		org->suspended ? "suspended" : "active", "plan", plan.name,
+		"limit", show_limit(c, org), "created_at",
 		show_time(org->created_ms), "used", (json_int_t)live.used,
-		"in_window", (json_int_t)live.in_window);
+		"in_window", (json_int_t)live.in_window, "credits",
+		show_balance(c, org), "overage", org->overage, "anchor_day",
+		org->anchor_day, "timezone", org->timezone);
 }
 
 json_t *show_org_usage(struct call *c, const struct org_record *org)
@@ -47,14 +91,50 @@ json_t *show_org_usage(struct call *c, const struct org_record *org)
 	return json_pack("{s:o,s:s,s:I,s:I,s:o}", "id", show_id(org->id),
 			 "name", org->name, "used", (json_int_t)live.used,
 			 "in_window", (json_int_t)live.in_window, "limit",
-			 show_limit(org));
+			 show_limit(c, org));
 }
 
-json_t *show_project(const struct project_record *project, struct id org)
+static int add_budget(const struct budget_record *rec, void *arg)
 {
-	return json_pack("{s:o,s:s,s:o,s:o}", "id", show_id(project->id),
+	char text[RULE_TEXT_MAX];
+
+	budget_text_format(rec->units, rec->period, text);
+	return json_array_append_new(arg, json_pack("{s:i,s:s}", "index",
+						    rec->idx, "budget", text)) <
+	       0;
+}
+
+json_t *show_project(struct call *c, const struct project_record *project,
+		     struct id org)
+{
+	json_t *budgets = json_array();
+
+	if (records_each_budget(registry_records(c->control->registry),
+				project->slot, add_budget, budgets) != 0) {
+		json_decref(budgets);
+		budgets = NULL;
+	}
+	return json_pack("{s:o,s:s,s:o,s:o,s:o}", "id", show_id(project->id),
 			 "name", project->name, "org", show_id(org),
-			 "created_at", show_time(project->created_ms));
+			 "created_at", show_time(project->created_ms),
+			 "budgets", budgets);
+}
+
+json_t *show_rule(const struct rule_record *rule, const char *source)
+{
+	char text[RULE_TEXT_MAX];
+
+	rule_text_format(rule, text);
+	return json_pack("{s:s,s:s,s:s,s:o,s:b,s:b,s:s,s:o,s:s}", "name",
+			 rule->name, "level", rule_text_level(rule->level),
+			 "limit", text, "route", show_text(rule->route),
+			 "shadow", rule->shadow, "requests",
+			 rule->requests_only, "when_full",
+			 rule->full_pass ? "pass" : "deny", "max_subjects",
+			 rule->max_subjects
+				 ? json_integer((json_int_t)rule->max_subjects)
+				 : json_null(),
+			 "source", source);
 }
 
 /* Ids of the key's organization and project; false after an answer. */
@@ -89,27 +169,48 @@ static const char *key_state(const struct key_record *key, int64_t now_ms)
 		return "revoked";
 	if (key->expires_ms && key->expires_ms <= now_ms)
 		return "expired";
+	if (key->disabled)
+		return "disabled";
 	return "active";
+}
+
+static json_t *show_access(const struct key_access *access, uint8_t kind)
+{
+	json_t *texts = json_array();
+
+	for (unsigned i = 0; i < access->count; i++)
+		if (access->at[i].kind == kind &&
+		    json_array_append_new(
+			    texts, json_string(access->at[i].text)) < 0) {
+			json_decref(texts);
+			return NULL;
+		}
+	return texts;
 }
 
 json_t *show_key(struct call *c, struct show_names *names,
 		 const struct key_record *key)
 {
+	struct key_access access;
 	struct key_live live;
 
-	if (!look_up(c, names, key))
+	if (!look_up(c, names, key) ||
+	    registry_key_access(c->control->registry, key, &access) != 0)
 		return NULL;
 	registry_key_live(c->control->registry, key->slot, &live);
-	return json_pack("{s:o,s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:I}", "id",
-			 show_id(key->id), "name", key->name, "org",
-			 show_id(names->org), "project",
-			 key->project ? show_id(names->project) : json_null(),
-			 "state", key_state(key, c->now_ms), "created_at",
-			 show_time(key->created_ms), "expires_at",
-			 show_time(key->expires_ms), "revoked_at",
-			 show_time(key->revoked_ms), "last_used_at",
-			 show_time((int64_t)live.last_use_min * 60000), "used",
-			 (json_int_t)live.used);
+	return json_pack(
+		"{s:o,s:s,s:o,s:o,s:s,s:o,s:o,s:o,s:o,s:I,s:o,s:o,s:o}", "id",
+		show_id(key->id), "name", key->name, "org", show_id(names->org),
+		"project", key->project ? show_id(names->project) : json_null(),
+		"state", key_state(key, c->now_ms), "created_at",
+		show_time(key->created_ms), "expires_at",
+		show_time(key->expires_ms), "revoked_at",
+		show_time(key->revoked_ms), "last_used_at",
+		show_time((int64_t)live.last_use_min * 60000), "used",
+		(json_int_t)live.used, "scopes",
+		show_access(&access, ACCESS_SCOPE), "routes",
+		show_access(&access, ACCESS_ROUTE), "networks",
+		show_access(&access, ACCESS_NETWORK));
 }
 
 json_t *show_key_usage(struct call *c, struct show_names *names,

@@ -114,8 +114,12 @@ static json_t *body_media(json_t *operation)
 Test(openapi, exactly_the_documented_members_are_known)
 {
 	static const char *const pool[] = {
-		"name", "limit", "project", "expires_at", "expires_in", "grace",
-		"keys", "path",  "hash",    "id",         "x"};
+		"name",       "limit",    "project", "expires_at", "expires_in",
+		"grace",      "keys",     "path",    "hash",       "id",
+		"x",          "plan",     "credits", "budget",     "scopes",
+		"routes",     "networks", "level",   "amount",     "monthly",
+		"pool",       "enabled",  "index",   "shadow",     "kind",
+		"anchor_day", "timezone", "max"};
 	struct api_route_name name;
 
 	for (size_t i = 0; api_route(i, &name); i++) {
@@ -201,12 +205,14 @@ Test(openapi, examples_fit_their_schemas)
 Test(openapi, examples_of_requests_are_accepted)
 {
 	struct api_route_name name;
-	const char *key;
+	const char *key, *project;
 
 	cr_assert_eq(call("POST", "/v1/orgs", "{\"name\":\"zzzzzzzz\"}"), 201);
+	cr_assert_eq(call("POST", "/v1/plans", "{\"name\":\"zzzzzzzz\"}"), 201);
 	cr_assert_eq(call("POST", "/v1/orgs/zzzzzzzz/projects",
 			  "{\"name\":\"website\"}"),
 		     201);
+	project = keep("id");
 	cr_assert_eq(call("POST", "/v1/orgs/zzzzzzzz/keys", "{}"), 201);
 	key = keep("id");
 	for (size_t i = 0; api_route(i, &name); i++) {
@@ -221,15 +227,19 @@ Test(openapi, examples_of_requests_are_accepted)
 		strcpy(target, example_path(name.path));
 		if (strncmp(target, "/v1/keys/", 9) == 0)
 			memcpy(target + 9, key, 8);
+		if (strncmp(target, "/v1/projects/", 13) == 0)
+			memcpy(target + 13, project, 8);
 		/* Two that would meet what is there. */
 		if (strcmp(name.path, "/v1/backup") == 0) {
 			snprintf(path, sizeof(path), "%s/copy.db", stand.dir);
 			json_object_set_new(example, "path", json_string(path));
 		}
-		if (strstr(name.path, "projects"))
+		if (strstr(name.path, "{org}/projects") ||
+		    strcmp(name.path, "/v1/plans") == 0)
 			json_object_set_new(example, "name", json_string("b"));
 		call_json(name.method, target, example);
-		if (strstr(target, "rotate")) /* revoked just before */
+		/* revoked just before */
+		if (strstr(target, "rotate") || strstr(target, "able"))
 			cr_expect_eq(stand.reply.status, 409);
 		else
 			cr_expect_eq(stand.reply.status / 100, 2, "%s: %s",
@@ -248,13 +258,15 @@ struct step {
 #define HASH_A                                                                 \
 	"\"hash\":"                                                            \
 	"\"0011223344556677889900112233445566778899001122334455667788990011\""
+#define LIMIT(name, limit) "{\"name\":\"" name "\",\"limit\":\"" limit "\"}"
 #define HASH_B                                                                 \
 	"\"hash\":"                                                            \
 	"\"AA11223344556677889900112233445566778899001122334455667788990011\""
 
 /* One after the other, in a registry with room for 2 organizations, 2
  * projects, 5 keys and one large window. KEY1 and KEY2 stand for the ids
- * of the first two keys, DIR for the scratch directory. */
+ * of the first two keys, PROJECT for that of the first project, DIR for the
+ * scratch directory. */
 static const struct step steps[] = {
 	{"GET", "/livez", NULL, 200},
 	{"GET", "/livez?x=1", NULL, 400},
@@ -295,7 +307,72 @@ static const struct step steps[] = {
 	{"POST", "/v1/orgs/a/resume", "{", 400},
 	{"POST", "/v1/orgs/none/resume", NULL, 404},
 
-	{"POST", "/v1/orgs/a/projects", "{\"name\":\"p\"}", 201},
+	{"POST", "/v1/orgs", "{\"name\":\"c\",\"plan\":\"none\"}", 404},
+	{"PATCH", "/v1/orgs/a", "{\"plan\":\"default\"}", 200},
+	{"PATCH", "/v1/orgs/a", "{\"anchor_day\":32}", 400},
+	{"GET", "/v1/orgs/a/limits", NULL, 200},
+	{"GET", "/v1/orgs/a/limits?x=1", NULL, 400},
+	{"GET", "/v1/orgs/none/limits", NULL, 404},
+	{"POST", "/v1/orgs/a/limits", LIMIT("k", "inflight 5"), 200},
+	{"POST", "/v1/orgs/a/limits", LIMIT("k", "inflight"), 400},
+	{"POST", "/v1/orgs/a/limits", LIMIT("org", "65536/31d"), 507},
+	{"POST", "/v1/orgs/none/limits", LIMIT("k", "1/1s"), 404},
+	{"POST", "/v1/orgs/a/limits/remove", "{\"name\":\"k\"}", 200},
+	{"POST", "/v1/orgs/a/limits/remove", "{\"name\":\"k\"}", 404},
+	{"POST", "/v1/orgs/a/limits/remove", "{}", 400},
+	{"POST", "/v1/orgs/a/limits/remove", "{\"name\":\"org\"}", 200},
+
+	{"POST", "/v1/plans", "{\"name\":\"fast\"}", 201},
+	{"POST", "/v1/plans", "{\"name\":\"fast\"}", 409},
+	{"POST", "/v1/plans", "{\"name\":7}", 400},
+	{"GET", "/v1/plans", NULL, 200},
+	{"GET", "/v1/plans?limit=0", NULL, 400},
+	{"GET", "/v1/plans?after=none", NULL, 404},
+	{"GET", "/v1/plans/fast", NULL, 200},
+	{"GET", "/v1/plans/fast?x=1", NULL, 400},
+	{"GET", "/v1/plans/none", NULL, 404},
+	{"POST", "/v1/plans/fast/limits", LIMIT("k", "gcra 5/1s"), 200},
+	{"POST", "/v1/plans/fast/limits", LIMIT("K", "gcra 5/1s"), 400},
+	{"POST", "/v1/plans/none/limits", LIMIT("k", "gcra 5/1s"), 404},
+	{"POST", "/v1/plans/default/limits", LIMIT("org", "65536/31d"), 507},
+	{"POST", "/v1/plans/fast/limits/remove", "{\"name\":\"k\"}", 200},
+	{"POST", "/v1/plans/fast/limits/remove", "{\"name\":\"k\"}", 404},
+	{"POST", "/v1/plans/fast/limits/remove", "{\"name\":1}", 400},
+	{"POST", "/v1/plans/fast/remove", NULL, 200},
+	{"POST", "/v1/plans/fast/remove", NULL, 404},
+	{"POST", "/v1/plans/default/remove", NULL, 400},
+
+	{"POST", "/v1/orgs/a/credits", "{\"amount\":10,\"kind\":\"trial\"}",
+	 201},
+	{"POST", "/v1/orgs/a/credits", "{\"amount\":10,\"kind\":\"trial\"}",
+	 409},
+	{"POST", "/v1/orgs/a/credits", "{\"amount\":-1}", 400},
+	{"POST", "/v1/orgs/none/credits", "{\"amount\":1}", 404},
+	{"GET", "/v1/orgs/a/credits", NULL, 200},
+	{"GET", "/v1/orgs/a/credits?x=1", NULL, 400},
+	{"GET", "/v1/orgs/none/credits", NULL, 404},
+	{"POST", "/v1/orgs/a/credits/subscribe", "{\"monthly\":0}", 404},
+	{"POST", "/v1/orgs/a/credits/subscribe", "{\"monthly\":10}", 200},
+	{"POST", "/v1/orgs/a/credits/subscribe", "{\"monthly\":\"x\"}", 400},
+	{"POST", "/v1/orgs/a/credits/revoke", "{\"pool\":2}", 200},
+	{"POST", "/v1/orgs/a/credits/revoke", "{\"pool\":2}", 404},
+	{"POST", "/v1/orgs/a/credits/revoke", "{\"pool\":-2}", 400},
+	{"POST", "/v1/orgs/a/credits/overage", "{\"enabled\":true}", 200},
+	{"POST", "/v1/orgs/a/credits/overage", "{\"enabled\":1}", 400},
+	{"POST", "/v1/orgs/none/credits/overage", "{\"enabled\":true}", 404},
+	{"GET", "/v1/orgs/a/ledger", NULL, 200},
+	{"GET", "/v1/orgs/a/ledger?after=x", NULL, 400},
+	{"GET", "/v1/orgs/none/ledger", NULL, 404},
+	{"GET", "/v1/events", NULL, 200},
+	{"GET", "/v1/events?after=x", NULL, 400},
+	{"GET", "/v1/audit?limit=1", NULL, 200},
+	{"GET", "/v1/audit?after=-1", NULL, 400},
+
+	{"POST", "/v1/orgs/a/projects",
+	 "{\"name\":\"p\",\"budget\":\"5/month\"}", 201},
+	{"POST", "/v1/projects/PROJECT/budget", "{\"budget\":\"none\"}", 200},
+	{"POST", "/v1/projects/PROJECT/budget", "{\"budget\":\"5\"}", 400},
+	{"POST", "/v1/projects/none/budget", "{\"budget\":\"5/day\"}", 404},
 	{"POST", "/v1/orgs/a/projects", "{\"name\":\"p\"}", 409},
 	{"POST", "/v1/orgs/a/projects", "{\"name\":7}", 400},
 	{"POST", "/v1/orgs/none/projects", "{\"name\":\"p\"}", 404},
@@ -330,7 +407,15 @@ static const struct step steps[] = {
 	{"POST", "/v1/keys/KEY1/rotate", NULL, 507},
 	{"POST", "/v1/orgs/a/keys", NULL, 507},
 	{"POST", "/v1/orgs/a/keys/import", "{\"keys\":[{" HASH_B "}]}", 507},
+	{"POST", "/v1/keys/KEY1/disable", NULL, 200},
+	{"POST", "/v1/keys/KEY1/disable", "{\"x\":1}", 400},
+	{"POST", "/v1/keys/none/disable", NULL, 404},
+	{"POST", "/v1/keys/KEY1/enable", NULL, 200},
+	{"POST", "/v1/keys/KEY1/enable", "{\"x\":1}", 400},
+	{"POST", "/v1/keys/none/enable", NULL, 404},
 	{"POST", "/v1/keys/KEY1/revoke", NULL, 200},
+	{"POST", "/v1/keys/KEY1/disable", NULL, 409},
+	{"POST", "/v1/keys/KEY1/enable", NULL, 409},
 	{"POST", "/v1/keys/KEY1/revoke", "{\"x\":null}", 400},
 	{"POST", "/v1/keys/none/revoke", NULL, 404},
 
@@ -396,14 +481,15 @@ static void every_documented_answer_was_given(void)
 
 Test(openapi_steps, every_documented_answer_is_given, .fini = stand_close)
 {
-	char first[9] = "", second[9] = "";
+	char first[9] = "", second[9] = "", project[9] = "";
 
 	stand_open_with("{max_orgs: 2, max_projects: 2, max_keys: 5, "
 			"ring_bytes: 1MiB}");
 	for (size_t i = 0; i < COUNT(steps); i++) {
 		const struct step *s = &steps[i];
 		const char *target =
-			put(put(s->target, "KEY1", first), "KEY2", second);
+			put(put(put(s->target, "KEY1", first), "KEY2", second),
+			    "PROJECT", project);
 
 		call(s->method, target, put(s->body, "DIR", stand.dir));
 		cr_expect_eq(stand.reply.status, s->status,
@@ -412,7 +498,16 @@ Test(openapi_steps, every_documented_answer_is_given, .fini = stand_close)
 			     text("error.message"));
 		if (stand.reply.status == 201 && value("key"))
 			strcpy(first[0] ? second : first, text("id"));
+		if (stand.reply.status == 201 && value("budgets") &&
+		    !project[0])
+			strcpy(project, text("id"));
 	}
+	/* Plans in use; pools that cannot be told apart from a full table. */
+	call("POST", "/v1/plans", "{\"name\":\"used\"}");
+	call("PATCH", "/v1/orgs/a", "{\"plan\":\"used\"}");
+	call("POST", "/v1/plans/used/remove", NULL);
+	for (unsigned i = 0; i < 17; i++)
+		call("POST", "/v1/orgs/a/credits", "{\"amount\":1}");
 	stand.not_ready = "starting";
 	call("GET", "/readyz", NULL);
 	call("GET", "/healthz", NULL);
