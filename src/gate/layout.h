@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x31414e4552415453) /* "STARENA1" */
-#define ARENA_LAYOUT 3u
+#define ARENA_LAYOUT 4u
 
 #define ARENA_ORGS_MAX (UINT32_C(1) << 20)
 #define ARENA_PROJECTS_MAX (UINT32_C(1) << 20)
@@ -253,8 +253,6 @@ static inline uint64_t used_add(uint64_t w, uint64_t units, uint64_t checks)
 	       ((w + units) & USED_UNIT_MASK);
 }
 
-/* A cell of usage: of a key on a route (none is one too). `used` stays 0
- * without a route: that is the key's own word. */
 enum denial { /* what `denied` is counted by */
 	      DENIAL_RATE,
 	      DENIAL_COST, /* above the limit */
@@ -264,13 +262,46 @@ enum denial { /* what `denied` is counted by */
 	      DENIAL_CREDITS,
 	      DENIAL_COUNT
 };
+/*
+ * A cell of usage: of a key on a route (none is one too). `used` stays 0
+ * without a route: that is the key's own word. Two lines: workers count in the
+ * first, the snapshot thread (state/usage.h) says in the second how far
+ * usage.db has it. A cell is at rest, and may become another's, when the two
+ * agree.
+ */
 struct cell {
+	/* line 0 */
+	word_t owner;    /* CELL_OWNER: cell_own() */
 	word_t used;     /* as the key's, under claim */
 	word_t returned; /* units given back by settle and refund, under claim
 			  */
-	word_t denied[DENIAL_COUNT]; /* not claimed */
+	half_t denied[DENIAL_COUNT]; /* not claimed */
+	uint64_t line0_spare[2];
+	/* line 1 */
+	word_t collected_used, collected_returned;
+	half_t collected_denied[DENIAL_COUNT];
+	uint64_t line1_spare[3];
 };
-static_assert(sizeof(struct cell) == LINE_BYTES, "one line");
+static_assert(sizeof(struct cell) == 2 * LINE_BYTES, "two lines");
+
+/* Whose it is: key slot in 24 bits, 40 bits of the label_hash() of the route;
+ * 0 in those: no route. */
+#define CELL_ROUTE_BITS 40u
+#define CELL_ROUTE_MASK ((UINT64_C(1) << CELL_ROUTE_BITS) - 1)
+#define CELL_OWNER(key_slot, route)                                            \
+	((uint64_t)(key_slot) << CELL_ROUTE_BITS | ((route)&CELL_ROUTE_MASK))
+#define CELL_KEY(owner) ((uint32_t)((owner) >> CELL_ROUTE_BITS))
+#define CELL_ROUTE(owner) ((owner)&CELL_ROUTE_MASK)
+
+/* Worker: after subjects_take() and before anything is counted in it. */
+static inline void cell_own(struct cell *c, uint64_t owner)
+{
+	/* PAIRS: the snapshot thread's load after one of the cell's words,
+	 * both acquire: whatever is counted for this owner comes with its
+	 * name. All workers that are here store the same. */
+	if (atomic_load_explicit(&c->owner, memory_order_relaxed) != owner)
+		atomic_store_explicit(&c->owner, owner, memory_order_release);
+}
 
 /*
  * A hold: units that were reserved and are not settled, and the leases that go
