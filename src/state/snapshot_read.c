@@ -231,6 +231,9 @@ static bool apply_key(struct arena *a, const uint8_t *p, uint32_t slot)
 		return false;
 	atomic_store_explicit(&key->used, get_le64(p + SNAP_KEY_AT_USED),
 			      memory_order_relaxed);
+	/* Nobody knows what of it the rows of usage lack. */
+	atomic_store_explicit(&key->collected, get_le64(p + SNAP_KEY_AT_USED),
+			      memory_order_relaxed);
 	atomic_store_explicit(&key->last_use_min,
 			      get_le32(p + SNAP_KEY_AT_LAST_USE),
 			      memory_order_relaxed);

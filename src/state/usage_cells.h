@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_STATE_USAGE_CELLS_H
+#define STILE_STATE_USAGE_CELLS_H
+
+/*
+ * state/usage_cells - usage by route: the part of state/usage that looks into
+ * the table of cells (gate/subjects.h, header->cells).
+ *
+ * Exactness  a key's total is read first and its cells after it, so of a cell
+ *            no more is taken than the key has grown by; the rest is found by
+ *            the next collection. So what named no route, the difference, is
+ *            never negative, and all rows of a key always add up to `used`.
+ */
+#include "state/usage.h"
+
+struct usage_cells {
+	/* Fills u->cell_changes for the keys in u->changes, and for cells of
+	 * other keys that were denied or given something back. */
+	void (*scan)(struct usage *u, struct epoch_reader *reader);
+	/* The collected words of an entry, if it still has this owner. */
+	void (*put_back)(struct usage *u, uint32_t entry, uint64_t owner,
+			 uint64_t used, uint64_t returned,
+			 const uint32_t denied[static DENIAL_COUNT]);
+};
+
+extern const struct usage_cells usage_cells;
+
+/* For subjects_retire(): all that the cell has counted is in the rows. */
+bool usage_cell_at_rest(const void *cell, void *arg);
+
+#endif
