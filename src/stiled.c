@@ -21,6 +21,7 @@
 #include "state/records.h"
 #include "state/registry.h"
 #include "state/snapshotter.h"
+#include "state/usage.h"
 #include "worker/worker.h"
 
 #include <assert.h>
@@ -58,6 +59,7 @@ struct daemon {
 	struct records *records;
 	struct arena_file arena;
 	struct civil civil;
+	struct usage *usage;
 	struct keytable table;
 	struct epoch epoch;
 	struct registry *registry;
@@ -228,6 +230,24 @@ static int open_arena(struct daemon *d)
 	return 0;
 }
 
+/* Before the registry: it may free slots, or find that the arena is damaged
+ * and begin anew, and what usage.db knows of it has to be done with by then. */
+static int open_usage(struct daemon *d)
+{
+	const struct usage_options options = {
+		.arena = &d->arena,
+		.fresh = d->control.arena_fresh,
+		.state_dir = d->state_dir,
+		.retention_ms = (uint64_t)d->config.usage_retention_s * 1000,
+	};
+	int r = usage_open(&d->usage, &options, (int64_t)clock_wall_ms());
+
+	if (r < 0)
+		snprintf(d->err, sizeof(d->err), "cannot keep usage: %s",
+			 strerror(-r));
+	return r;
+}
+
 static int open_registry(struct daemon *d)
 {
 	const struct config *c = &d->config;
@@ -252,6 +272,8 @@ static int open_registry(struct daemon *d)
 	if (r < 0)
 		return r;
 	d->control.arena_fresh = report.fresh;
+	if (report.fresh)
+		usage_forget(d->usage);
 	if (report.arena_warning[0] != '\0')
 		tell(LOG_LEVEL_WARN, "arena_discarded", report.arena_warning);
 	if (report.unserved != 0)
@@ -342,8 +364,15 @@ static int start_workers(struct daemon *d)
 
 static int start_snapshotter(struct daemon *d)
 {
-	int r = snapshotter_start(&d->snapshotter, &d->arena.arena, &d->epoch,
-				  d->state_dir, d->config.snapshot_interval_s);
+	const struct snapshotter_options options = {
+		.arena = &d->arena.arena,
+		.epoch = &d->epoch,
+		.dir = d->state_dir,
+		.interval_s = d->config.snapshot_interval_s,
+		.usage = d->usage,
+		.usage_interval_s = d->config.usage_interval_s,
+	};
+	int r = snapshotter_start(&d->snapshotter, &options);
 
 	if (r < 0)
 		snprintf(d->err, sizeof(d->err),
@@ -473,6 +502,8 @@ static int stop(struct daemon *d)
 			listen_close(d->fds[i], d->paths[i]);
 	if (d->snapshotter != NULL)
 		r = snapshotter_stop(d->snapshotter, d->err, sizeof(d->err));
+	if (d->usage != NULL)
+		usage_close(d->usage);
 	if (d->registry != NULL)
 		registry_close(d->registry);
 	if (d->workers != NULL)
@@ -491,9 +522,9 @@ static int stop(struct daemon *d)
 static int start(struct daemon *d)
 {
 	static int (*const steps[])(struct daemon *) = {
-		prepare_process, lock_state,        open_records,
-		open_arena,      open_registry,     open_listeners,
-		start_workers,   start_snapshotter, open_admin,
+		prepare_process,   lock_state,    open_records,   open_arena,
+		open_usage,        open_registry, open_listeners, start_workers,
+		start_snapshotter, open_admin,
 	};
 
 	for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {

@@ -123,6 +123,15 @@ const struct option config_options[] = {
 	 AT(snapshot_interval_s), NULL,
 	 "Counters are written to state/ this often; 0s only on demand and at "
 	 "exit."},
+	{"usage_interval", OPTION_SECONDS, "seconds", "5s", 1, 3600,
+	 AT(usage_interval_s), NULL,
+	 "What was used is added to state/usage.db this often, and at the turn "
+	 "of each hour. In one interval up to 16777215 checks of one key are "
+	 "told "
+	 "apart; units always are."},
+	{"usage_retention", OPTION_SECONDS, "seconds", "90d", 0,
+	 UINT64_C(3660) * 86400, AT(usage_retention_s), NULL,
+	 "Rows of usage older than this are deleted; 0s keeps them."},
 	{"restore", OPTION_CHOICE, "", "snapshot", 0, 0, AT(restore),
 	 restore_modes,
 	 "After a reboot, windows are those of the last snapshot (snapshot) or "

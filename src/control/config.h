@@ -54,6 +54,8 @@ struct config {
 	enum reset_form reset_form; /* http.reset: epoch|delta */
 	enum error_form error_form; /* http.errors: flat|nested|problem */
 	uint32_t snapshot_interval_s; /* 10; 0 = on demand and at exit only */
+	uint32_t usage_interval_s;    /* 5 */
+	uint32_t usage_retention_s;   /* 90 days; 0 = for ever */
 	enum restore_mode restore;
 	uint32_t clock_settle_s;  /* 600; 0 = a step is believed at once */
 	uint32_t drain_timeout_s; /* 10 */

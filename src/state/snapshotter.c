@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "state/snapshotter.h"
 
+#include "base/clock.h"
 #include "base/epoch.h"
 #include "base/log.h"
+#include "state/usage.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -11,10 +13,13 @@
 #include <time.h>
 
 struct snapshotter {
-	struct arena *arena;
-	const char *dir;
-	uint32_t interval_s;
+	struct snapshotter_options options;
 	struct epoch_reader reader;
+	/* the thread's: */
+	uint64_t due_ns;       /* the next snapshot; monotonic */
+	uint64_t took_ns;      /* the last one */
+	int64_t collected_ms;  /* usage; wall clock */
+	uint64_t collected_ns; /* the same, monotonic */
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
@@ -31,8 +36,8 @@ static void take(struct snapshotter *s, bool clean)
 	struct snapshot_info info = {0};
 	char err[SNAPSHOT_ERROR_MAX] = "";
 	char quoted[2 * SNAPSHOT_ERROR_MAX];
-	int r = snapshot_write(s->arena, clean ? NULL : &s->reader, s->dir,
-			       clean, &info, err, sizeof(err));
+	int r = snapshot_write(s->options.arena, clean ? NULL : &s->reader,
+			       s->options.dir, clean, &info, err, sizeof(err));
 
 	if (r < 0)
 		log_event(LOG_LEVEL_ERROR, "snapshot_failed", "error=%s",
@@ -51,41 +56,120 @@ static void take(struct snapshotter *s, bool clean)
 	pthread_mutex_unlock(&s->mutex);
 }
 
+#define NS_PER_MS UINT64_C(1000000)
+#define NS_PER_S UINT64_C(1000000000)
+/* The wall clock is looked at this often, should it be stepped. */
+#define LOOK_NS (10 * NS_PER_S)
+
+static void collect(struct snapshotter *s, bool workers)
+{
+	if (s->options.usage == NULL)
+		return;
+	s->collected_ms = (int64_t)clock_wall_ms();
+	s->collected_ns = clock_ns(CLOCK_MONOTONIC);
+	(void)usage_collect(s->options.usage, workers ? &s->reader : NULL,
+			    s->collected_ms); /* counts and tells failures */
+}
+
+/* Nanoseconds until usage is to be collected, 0 when it is. After the interval
+ * by the monotonic clock, at the turn of the hour by the wall clock. */
+static uint64_t collect_in(const struct snapshotter *s)
+{
+	uint64_t interval_ns = s->options.usage_interval_s * NS_PER_S;
+	uint64_t past_ns = clock_ns(CLOCK_MONOTONIC) - s->collected_ns;
+	int64_t turn_ms = usage_due_ms(s->collected_ms, USAGE_HOUR_MS) -
+			  (int64_t)clock_wall_ms();
+	uint64_t left_ns = past_ns < interval_ns ? interval_ns - past_ns : 0;
+
+	if (s->options.usage == NULL)
+		return UINT64_MAX;
+	if (turn_ms <= 0)
+		return 0;
+	return left_ns < (uint64_t)turn_ms * NS_PER_MS
+		       ? left_ns
+		       : (uint64_t)turn_ms * NS_PER_MS;
+}
+
+/* Nanoseconds until a snapshot is due. One that would go on over the turn of
+ * the hour is due after it. */
+static uint64_t snapshot_in(const struct snapshotter *s)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC), turn_ns;
+
+	if (s->options.interval_s == 0)
+		return UINT64_MAX;
+	if (s->due_ns > now_ns)
+		return s->due_ns - now_ns;
+	if (s->options.usage == NULL)
+		return 0;
+	turn_ns = (uint64_t)(USAGE_HOUR_MS -
+			     (int64_t)clock_wall_ms() % USAGE_HOUR_MS) *
+		  NS_PER_MS;
+	return turn_ns < 2 * s->took_ns ? turn_ns + NS_PER_MS : 0;
+}
+
+static void snapshot(struct snapshotter *s)
+{
+	uint64_t began_ns = clock_ns(CLOCK_MONOTONIC), now_ns;
+
+	take(s, false);
+	now_ns = clock_ns(CLOCK_MONOTONIC);
+	s->took_ns = now_ns - began_ns;
+	s->due_ns = now_ns + s->options.interval_s * NS_PER_S;
+}
+
+/* Under the mutex. */
+static void rest(struct snapshotter *s)
+{
+	uint64_t first_ns = collect_in(s), other_ns = snapshot_in(s), at_ns;
+	struct timespec at;
+
+	if (other_ns < first_ns)
+		first_ns = other_ns;
+	if (first_ns == 0)
+		return;
+	if (first_ns == UINT64_MAX) {
+		pthread_cond_wait(&s->changed, &s->mutex);
+		return;
+	}
+	at_ns = clock_ns(CLOCK_MONOTONIC) +
+		(first_ns < LOOK_NS ? first_ns : LOOK_NS);
+	at.tv_sec = (time_t)(at_ns / NS_PER_S);
+	at.tv_nsec = (long)(at_ns % NS_PER_S);
+	(void)pthread_cond_timedwait(&s->changed, &s->mutex, &at);
+}
+
 static void *run(void *arg)
 {
 	struct snapshotter *s = arg;
-	struct timespec due;
 
 	pthread_setname_np(pthread_self(), "snapshot");
-	clock_gettime(CLOCK_MONOTONIC, &due);
-	due.tv_sec += s->interval_s;
 	pthread_mutex_lock(&s->mutex);
 	while (!s->stop) {
-		uint64_t asked = s->asked;
-		int r = 0;
+		uint64_t asked;
 
-		if (asked == s->done)
-			r = s->interval_s == 0
-				    ? pthread_cond_wait(&s->changed, &s->mutex)
-				    : pthread_cond_timedwait(&s->changed,
-							     &s->mutex, &due);
-		if (s->stop || (s->asked == s->done && r != ETIMEDOUT))
-			continue;
+		if (s->asked == s->done)
+			rest(s);
 		asked = s->asked;
+		if (s->stop)
+			break;
 		pthread_mutex_unlock(&s->mutex);
-		take(s, false);
-		clock_gettime(CLOCK_MONOTONIC, &due);
-		due.tv_sec += s->interval_s;
+		if (collect_in(s) == 0)
+			collect(s, true);
+		if (asked != s->done || snapshot_in(s) == 0)
+			snapshot(s);
 		pthread_mutex_lock(&s->mutex);
-		s->done = asked;
-		pthread_cond_broadcast(&s->changed);
+		if (asked != s->done) {
+			s->done = asked;
+			pthread_cond_broadcast(&s->changed);
+		}
 	}
 	pthread_mutex_unlock(&s->mutex);
 	return NULL;
 }
 
-int snapshotter_start(struct snapshotter **ret_s, struct arena *a,
-		      struct epoch *epoch, const char *dir, uint32_t interval_s)
+int snapshotter_start(struct snapshotter **ret_s,
+		      const struct snapshotter_options *o)
 {
 	struct snapshotter *s = aligned_alloc(
 		64, (sizeof(*s) + 63) / 64 * 64); /* ck aligns its records */
@@ -94,9 +178,11 @@ int snapshotter_start(struct snapshotter **ret_s, struct arena *a,
 
 	if (s == NULL)
 		return -ENOMEM;
-	*s = (struct snapshotter){
-		.arena = a, .dir = dir, .interval_s = interval_s};
-	epoch_register(epoch, &s->reader);
+	*s = (struct snapshotter){.options = *o};
+	s->collected_ms = (int64_t)clock_wall_ms();
+	s->collected_ns = clock_ns(CLOCK_MONOTONIC);
+	s->due_ns = s->collected_ns + o->interval_s * NS_PER_S;
+	epoch_register(o->epoch, &s->reader);
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -147,6 +233,7 @@ int snapshotter_stop(struct snapshotter *s, char *err, size_t err_len)
 	pthread_cond_broadcast(&s->changed);
 	pthread_mutex_unlock(&s->mutex);
 	pthread_join(s->thread, NULL);
+	collect(s, false);
 	take(s, true);
 	r = s->result;
 	snprintf(err, err_len, "%s", s->last.error);

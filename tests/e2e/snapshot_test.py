@@ -168,7 +168,7 @@ class Survival(unittest.TestCase):
 
     def test_newer_database_is_refused_and_left_alone(self):
         self.d.stop()
-        path, = self.d.state.glob('*.db')
+        path = self.d.state / 'records.db'
         with sqlite3.connect(path) as db:
             db.execute('PRAGMA user_version = 999')
         db.close()
@@ -184,10 +184,10 @@ class Survival(unittest.TestCase):
         path = self.d.top / 'copy.db'
         self.d.admin('POST', '/v1/backup', {'path': str(path)})
         late = self.d.key(self.org['id'])
-        name, = (p.name for p in self.d.state.glob('*.db'))
+        name = 'records.db'
         with Daemon() as other:
             other.stop()
-            for old in other.state.glob('*.db*'):
+            for old in other.state.glob('records.db*'):
                 old.unlink()
             (other.state / name).write_bytes(path.read_bytes())
             other.start()

@@ -39,9 +39,14 @@ TestSuite(snapshotter, .init = open_world, .fini = close_world);
 
 static void start(uint32_t interval_s)
 {
-	cr_assert_eq(snapshotter_start(&s, &w.arena.arena, &w.epoch,
-				       w.place.state, interval_s),
-		     0);
+	const struct snapshotter_options o = {
+		.arena = &w.arena.arena,
+		.epoch = &w.epoch,
+		.dir = w.place.state,
+		.interval_s = interval_s,
+	};
+
+	cr_assert_eq(snapshotter_start(&s, &o), 0);
 }
 
 static void expect_on_disk(uint64_t used, bool clean)
