@@ -392,6 +392,7 @@ static int open_admin(struct daemon *d)
 	int r;
 
 	d->control.registry = d->registry;
+	d->control.usage = d->usage;
 	d->control.config = &d->config;
 	d->control.workers = d->counters;
 	d->control.worker_count = workers_count(d->workers);

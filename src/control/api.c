@@ -20,6 +20,7 @@ enum query_flags {
 	QUERY_NONE = 0,
 	QUERY_PAGE = 1, /* after, limit */
 	QUERY_ORG = 2,
+	QUERY_REPORT = 4, /* by, from, to, format */
 };
 
 enum body_rule { BODY_NONE, BODY_OPTIONAL, BODY_REQUIRED };
@@ -39,8 +40,8 @@ static const struct route routes[] = {
 	{HTTP_GET, "/healthz", api_readyz, QUERY_NONE, BODY_NONE, NULL},
 	{HTTP_GET, "/metrics", api_metrics, QUERY_NONE, BODY_NONE, NULL},
 	{HTTP_GET, "/v1/status", api_status, QUERY_NONE, BODY_NONE, NULL},
-	{HTTP_GET, "/v1/usage", api_usage, QUERY_PAGE | QUERY_ORG, BODY_NONE,
-	 NULL},
+	{HTTP_GET, "/v1/usage", api_usage,
+	 QUERY_PAGE | QUERY_ORG | QUERY_REPORT, BODY_NONE, NULL},
 	{HTTP_POST, "/v1/snapshot", api_snapshot, QUERY_NONE, BODY_OPTIONAL,
 	 NULL},
 	{HTTP_POST, "/v1/backup", api_backup, QUERY_NONE, BODY_REQUIRED, NULL},
@@ -367,6 +368,23 @@ static bool page_size(struct call *c, const char *text)
 	return true;
 }
 
+/* The place of a parameter of a report, or NULL. */
+static const char **report_parameter(struct call *c, const char *name)
+{
+	const struct {
+		const char *name;
+		const char **at;
+	} all[] = {{"by", &c->by},
+		   {"from", &c->from},
+		   {"to", &c->to},
+		   {"format", &c->format}};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(name, all[i].name) == 0 && *all[i].at == NULL)
+			return all[i].at;
+	return NULL;
+}
+
 static bool set_parameter(struct call *c, unsigned allowed, const char *name,
 			  const char *value)
 {
@@ -378,6 +396,8 @@ static bool set_parameter(struct call *c, unsigned allowed, const char *name,
 	} else if ((allowed & QUERY_ORG) && strcmp(name, "org") == 0 &&
 		   !c->org) {
 		c->org = value;
+	} else if ((allowed & QUERY_REPORT) && report_parameter(c, name)) {
+		*report_parameter(c, name) = value;
 	} else {
 		call_invalid(c,
 			     "Parameter \"%.60s\": unknown here, or given "

@@ -24,7 +24,8 @@ struct call {
 	const char *subject;     /* {org} or {key} of the path, decoded */
 	json_t *body;            /* an object, or NULL without a body */
 	const char *after, *org; /* query parameters, or NULL */
-	uint32_t limit;          /* page size */
+	const char *by, *from, *to, *format; /* the same, of a report */
+	uint32_t limit;                      /* page size */
 };
 
 /* Handlers, by the file they are in. */

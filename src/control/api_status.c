@@ -103,6 +103,18 @@ static json_t *show_snapshot(const struct control *ctl)
 			 last.error[0] ? json_string(last.error) : json_null());
 }
 
+static json_t *show_usage(const struct control *ctl)
+{
+	struct usage_status s;
+
+	usage_status(ctl->usage, &s);
+	return json_pack(
+		"{s:o,s:I,s:I,s:I,s:o}", "last_at", show_time(s.last_ms),
+		"collections", (json_int_t)s.collections, "failures",
+		(json_int_t)s.failures, "rows", (json_int_t)s.rows,
+		"last_error", s.error[0] ? json_string(s.error) : json_null());
+}
+
 static json_t *show_capacities(const struct config *config)
 {
 	return json_pack("{s:I,s:I,s:I,s:I,s:I}", "orgs",
@@ -137,7 +149,7 @@ void api_status(struct call *c)
 	reply_json(
 		c->reply, 200,
 		json_pack("{s:s,s:i,s:o,s:I,s:b,s:o,s:o,s:I,s:{s:I,s:I,s:I},"
-			  "s:o,s:o,s:o,s:{s:s,s:b}}",
+			  "s:o,s:o,s:o,s:o,s:{s:s,s:b}}",
 			  "version", STILE_VERSION, "pid", (int)getpid(),
 			  "started_at", show_time(ctl->started_ms), "uptime_s",
 			  (json_int_t)(up_ms > 0 ? up_ms / 1000 : 0), "ready",
@@ -148,31 +160,9 @@ void api_status(struct call *c)
 			  (json_int_t)counts.projects, "keys",
 			  (json_int_t)counts.keys, "capacities",
 			  show_capacities(ctl->config), "snapshot",
-			  show_snapshot(ctl), "clock", show_clock(ctl), "arena",
-			  "path", ctl->arena_path, "fresh",
-			  (int)ctl->arena_fresh));
-}
-
-void api_usage(struct call *c)
-{
-	struct org_record org;
-	json_t *orgs;
-	json_t *keys;
-	json_t *next;
-
-	if (!c->org) {
-		if (!call_org_page(c, show_org_usage, &orgs, &next))
-			return;
-		keys = json_array();
-	} else {
-		if (!call_find_org(c, c->org, &org) ||
-		    !call_key_page(c, org.slot, show_key_usage, &keys, &next))
-			return;
-		orgs = json_pack("[o]", show_org_usage(c, &org));
-	}
-	reply_json(c->reply, 200,
-		   json_pack("{s:o,s:o,s:o}", "orgs", orgs, "keys", keys,
-			     "next", next));
+			  show_snapshot(ctl), "usage", show_usage(ctl), "clock",
+			  show_clock(ctl), "arena", "path", ctl->arena_path,
+			  "fresh", (int)ctl->arena_fresh));
 }
 
 void api_snapshot(struct call *c)

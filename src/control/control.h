@@ -14,6 +14,7 @@
 #include "control/config.h"
 #include "state/registry.h"
 #include "state/snapshotter.h"
+#include "state/usage.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -21,6 +22,7 @@
 
 struct control {
 	struct registry *registry;
+	struct usage *usage;
 	const struct config *config;
 	/* worker_count pointers; the structs belong to the workers. */
 	const struct counters *const *workers;

@@ -105,6 +105,29 @@ static void write_capacities(const struct config *f, struct buf *out)
 	       f->ring_bytes);
 }
 
+static void write_usage(const struct control *c, struct buf *out)
+{
+	struct usage_status s;
+	int64_t age_ms;
+
+	usage_status(c->usage, &s);
+	number(out, "stile_usage_failed", "gauge",
+	       "1 when what was used could not be written to usage.db.",
+	       s.error[0] != 0);
+	number(out, "stile_usage_failures_total", "counter",
+	       "Times that it could not.", s.failures);
+	number(out, "stile_usage_rows_total", "counter",
+	       "Rows of usage.db that have grown.", s.rows);
+	number(out, "stile_usage_pruned_total", "counter",
+	       "Rows of usage.db that were deleted by age.", s.pruned);
+	if (s.last_ms == 0)
+		return;
+	age_ms = (int64_t)clock_wall_ms() - s.last_ms;
+	thousandths(out, "stile_usage_age_seconds", "gauge",
+		    "Time since usage was last collected.",
+		    age_ms > 0 ? (uint64_t)age_ms : 0);
+}
+
 static void write_snapshot(const struct control *c, struct buf *out)
 {
 	struct snapshot_result last = {0};
@@ -210,6 +233,7 @@ int metrics_write(struct control *c, struct buf *out)
 	write_capacities(c->config, out);
 	write_snapshot(c, out);
 	write_clock(c, out);
+	write_usage(c, out);
 	write_process(c, out);
 	return out->error;
 }

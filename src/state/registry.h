@@ -13,6 +13,7 @@
  *            negative errno (disk, database), text in registry_error().
  */
 #include "base/id.h"
+#include "gate/layout.h"
 #include "state/access.h"
 #include "state/effective.h"
 #include "state/records.h"
@@ -238,9 +239,17 @@ struct key_live {
 	uint64_t used;
 	uint32_t last_use_min; /* civil time in minutes; 0 = never */
 };
+struct budget_live {
+	uint64_t cap, used;
+	int64_t ends_ms; /* of the period */
+};
 void registry_org_live(struct registry *g, uint32_t org,
 		       struct org_live *ret_live);
 void registry_key_live(struct registry *g, uint32_t key,
 		       struct key_live *ret_live);
+/* The budgets that the project has; returns how many. */
+unsigned registry_project_budgets(
+	struct registry *g, uint32_t project,
+	struct budget_live ret_budgets[static PROJECT_BUDGETS_MAX]);
 
 #endif

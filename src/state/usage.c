@@ -37,33 +37,37 @@ static void leave(struct epoch_reader *reader)
 
 /* ---- keys ---- */
 
-static bool find_change(struct usage *u, uint32_t slot)
+void usage_find_subject(const struct arena *a, uint32_t slot,
+			struct usage_subject *ret_subject)
 {
-	const struct key *key = &u->arena->keys[slot];
-	uint64_t from, used;
+	const struct key *key = &a->keys[slot];
+
+	*ret_subject = (struct usage_subject){.org = a->orgs[key->org].id,
+					      .key = key->id};
+	if (key->project != 0)
+		ret_subject->project = a->projects[key->project].id;
+}
+
+void usage_find_key(const struct arena *a, uint32_t slot, struct usage_batch *b)
+{
+	const struct key *key = &a->keys[slot];
 	struct usage_change *c;
+	uint64_t from, used;
 
 	/* PAIRS: set_state() in registry_slots.c, release: ids and slots beside
 	 * it are those of the key. */
 	if (KEY_STATE(atomic_load_explicit(&key->state,
 					   memory_order_acquire)) == SLOT_FREE)
-		return false;
+		return;
 	used = claim_load(&key->used);
-	/* PAIRS: nothing: this thread's own word. */
+	/* PAIRS: usage_settle(): this thread's own word, or under the mutex. */
 	from = atomic_load_explicit(&key->collected, memory_order_relaxed);
 	if (used == from)
-		return false;
-	c = &u->changes[u->count++];
+		return;
+	c = &b->changes[b->count++];
 	*c = (struct usage_change){
-		.slot = slot,
-		.subject = {.org = u->arena->orgs[key->org].id, .key = key->id},
-		.used = used,
-		.from = from,
-		.rest = used_between(from, used),
-	};
-	if (key->project != 0)
-		c->subject.project = u->arena->projects[key->project].id;
-	return true;
+		.slot = slot, .used = used, .rest = used_between(from, used)};
+	usage_find_subject(a, slot, &c->subject);
 }
 
 /* The differences of keys from `slot` on. Returns where to go on; 0: the end.
@@ -73,22 +77,29 @@ static uint32_t scan_keys(struct usage *u, struct epoch_reader *reader,
 {
 	uint32_t end = slots_read(&u->arena->header->key_slots);
 
-	u->count = 0;
+	u->batch.count = 0;
 	while (slot < end) {
 		uint32_t stop =
 			end - slot > USAGE_STRETCH ? slot + USAGE_STRETCH : end;
 
-		if (USAGE_BATCH - u->count < USAGE_STRETCH)
+		if (USAGE_BATCH - u->batch.count < USAGE_STRETCH)
 			return slot;
 		enter(reader);
 		for (; slot < stop; slot++)
-			(void)find_change(u, slot);
+			usage_find_key(u->arena, slot, &u->batch);
 		leave(reader);
 	}
 	return 0;
 }
 
 /* ---- a batch ---- */
+
+static int add_row(struct usage *u, int64_t hour, const struct usage_subject *s,
+		   const char *route, const struct usage_sums *sums)
+{
+	usage_bind_row(u->st[USAGE_ADD], hour, s, route, sums);
+	return usage_db_run(u, USAGE_ADD);
+}
 
 static int write_key(struct usage *u, int64_t hour,
 		     const struct usage_change *c)
@@ -99,7 +110,7 @@ static int write_key(struct usage *u, int64_t hour,
 	int r = 0;
 
 	if (c->rest != 0)
-		r = usage_db_add(u, hour, &c->subject, "", &sums);
+		r = add_row(u, hour, &c->subject, "", &sums);
 	if (r < 0)
 		return r;
 	sqlite3_bind_int64(st, 1, c->slot);
@@ -112,7 +123,7 @@ static int write_cell(struct usage *u, int64_t hour,
 		      const struct usage_cell_change *c)
 {
 	sqlite3_stmt *st = u->st[USAGE_CELL_MARK];
-	int r = usage_db_add(u, hour, &c->subject, c->route, &c->sums);
+	int r = add_row(u, hour, &c->subject, c->route, &c->sums);
 
 	if (r < 0)
 		return r;
@@ -133,23 +144,22 @@ static void rollback(struct usage *u)
 	(void)sqlite3_reset(u->st[USAGE_ROLLBACK]);
 }
 
-/* After `u->since_ms` what was found happened; this is its hour. */
-static int64_t hour_of(const struct usage *u, int64_t now_ms)
+int64_t usage_hour_found(int64_t since_ms, int64_t now_ms)
 {
-	return usage_hour(u->since_ms < now_ms ? u->since_ms : now_ms);
+	return usage_hour(since_ms < now_ms ? since_ms : now_ms);
 }
 
 static int write_batch(struct usage *u, int64_t now_ms)
 {
-	int64_t hour = hour_of(u, now_ms);
+	int64_t hour = usage_hour_found(u->since_ms, now_ms);
 	int r = usage_db_run(u, USAGE_MARKS_GONE);
 
 	if (r == 0)
 		r = usage_db_run(u, USAGE_CELL_MARKS_GONE);
-	for (uint32_t i = 0; r == 0 && i < u->count; i++)
-		r = write_key(u, hour, &u->changes[i]);
-	for (uint32_t i = 0; r == 0 && i < u->cell_count; i++)
-		r = write_cell(u, hour, &u->cell_changes[i]);
+	for (uint32_t i = 0; r == 0 && i < u->batch.count; i++)
+		r = write_key(u, hour, &u->batch.changes[i]);
+	for (uint32_t i = 0; r == 0 && i < u->batch.cell_count; i++)
+		r = write_cell(u, hour, &u->batch.cells[i]);
 	return r;
 }
 
@@ -159,10 +169,10 @@ int usage_write(struct usage *u, struct epoch_reader *reader, int64_t now_ms,
 	uint32_t next = scan_keys(u, reader, *slot);
 	int r;
 
-	u->cell_count = 0;
+	u->batch.cell_count = 0;
 	if (u->cells != NULL)
-		u->cells->scan(u, reader);
-	if (u->count == 0 && u->cell_count == 0 &&
+		u->cells->scan(u, &u->batch, reader, UINT32_MAX);
+	if (u->batch.count == 0 && u->batch.cell_count == 0 &&
 	    usage_hour(now_ms) == u->written_hour) {
 		*slot = next;
 		return 1;
@@ -195,14 +205,14 @@ int usage_commit(struct usage *u)
 
 void usage_settle(struct usage *u)
 {
-	for (uint32_t i = 0; i < u->count; i++)
+	for (uint32_t i = 0; i < u->batch.count; i++)
 		/* PAIRS: nothing. The snapshot thread alone writes it; readers
 		 * hold the mutex, which orders it for them. */
 		atomic_store_explicit(
-			&u->arena->keys[u->changes[i].slot].collected,
-			u->changes[i].used, memory_order_relaxed);
-	for (uint32_t i = 0; i < u->cell_count; i++) {
-		const struct usage_cell_change *c = &u->cell_changes[i];
+			&u->arena->keys[u->batch.changes[i].slot].collected,
+			u->batch.changes[i].used, memory_order_relaxed);
+	for (uint32_t i = 0; i < u->batch.cell_count; i++) {
+		const struct usage_cell_change *c = &u->batch.cells[i];
 
 		/* PAIRS: usage_cell_at_rest(), acquire: for who finds it at
 		 * rest the rows have it. */
@@ -250,7 +260,7 @@ static int collect_batch(struct usage *u, struct epoch_reader *reader,
 		r = usage_commit(u);
 		if (r == 0) {
 			usage_settle(u);
-			u->status.rows += u->count + u->cell_count;
+			u->status.rows += u->batch.count + u->batch.cell_count;
 		}
 		pthread_mutex_unlock(&u->mutex);
 		if (r == 0 && *slot == 0)
@@ -354,11 +364,11 @@ int usage_open(struct usage **ret_usage, const struct usage_options *o,
 	u->cells = o->cells;
 	u->routes = o->routes;
 	u->routes_count = o->routes_count;
-	u->changes = calloc(USAGE_BATCH, sizeof(*u->changes));
-	u->cell_changes = calloc(USAGE_CELL_BATCH, sizeof(*u->cell_changes));
+	u->batch.changes = calloc(USAGE_BATCH, sizeof(*u->batch.changes));
+	u->batch.cells = calloc(USAGE_CELL_BATCH, sizeof(*u->batch.cells));
 	n = snprintf(u->path, sizeof(u->path), "%s/%s", o->state_dir,
 		     USAGE_FILE);
-	if (u->changes == NULL || u->cell_changes == NULL || n < 0 ||
+	if (u->batch.changes == NULL || u->batch.cells == NULL || n < 0 ||
 	    (size_t)n >= sizeof(u->path)) {
 		n = n >= 0 && (size_t)n < sizeof(u->path) ? -ENOMEM
 							  : -ENAMETOOLONG;
@@ -386,8 +396,8 @@ void usage_forget(struct usage *u)
 struct usage *usage_close(struct usage *u)
 {
 	usage_db_close(u);
-	free(u->changes);
-	free(u->cell_changes);
+	free(u->batch.changes);
+	free(u->batch.cells);
 	free(u);
 	return NULL;
 }

@@ -31,10 +31,10 @@ static int compare_slot(const void *slot, const void *change)
 
 /* As much of `want` (USED_*) as the key's total has grown by and no other cell
  * has taken. */
-static uint64_t take(struct usage *u, uint32_t key, uint64_t want)
+static uint64_t take(struct usage_batch *b, uint32_t key, uint64_t want)
 {
 	struct usage_change *c =
-		bsearch(&key, u->changes, u->count, sizeof(*c), compare_slot);
+		bsearch(&key, b->changes, b->count, sizeof(*c), compare_slot);
 	uint64_t units, checks;
 
 	if (c == NULL)
@@ -89,20 +89,10 @@ static bool find_rest(struct cell *cell, struct usage_cell_change *c)
 	return some;
 }
 
-static void name_it(struct usage *u, struct usage_cell_change *c)
+static void find_change(const struct usage *u, struct usage_batch *b,
+			struct cell *cell, uint32_t entry)
 {
-	const struct key *key = &u->arena->keys[CELL_KEY(c->owner)];
-
-	c->subject = (struct usage_subject){.org = u->arena->orgs[key->org].id,
-					    .key = key->id};
-	if (key->project != 0)
-		c->subject.project = u->arena->projects[key->project].id;
-	c->route = route_name(u, c->owner);
-}
-
-static void find_change(struct usage *u, struct cell *cell, uint32_t entry)
-{
-	struct usage_cell_change *c = &u->cell_changes[u->cell_count];
+	struct usage_cell_change *c = &b->cells[b->cell_count];
 	uint64_t used = claim_load(&cell->used), from, taken;
 	bool some;
 
@@ -118,40 +108,44 @@ static void find_change(struct usage *u, struct cell *cell, uint32_t entry)
 	if (CELL_KEY(c->owner) == 0 ||
 	    CELL_KEY(c->owner) >= slots_read(&u->arena->header->key_slots))
 		return;
-	taken = take(u, CELL_KEY(c->owner), used_between(from, used));
+	taken = take(b, CELL_KEY(c->owner), used_between(from, used));
 	if (!some && taken == 0)
 		return;
 	c->used = used_add(from, USED_UNITS(taken), USED_CHECKS(taken));
 	c->sums.units = USED_UNITS(taken);
 	c->sums.checks = USED_CHECKS(taken);
-	name_it(u, c);
-	u->cell_count++;
+	usage_find_subject(u->arena, CELL_KEY(c->owner), &c->subject);
+	c->route = route_name(u, c->owner);
+	b->cell_count++;
 }
 
-static void scan(struct usage *u, struct epoch_reader *reader)
+static uint32_t scan(const struct usage *u, struct usage_batch *b,
+		     struct epoch_reader *reader, uint32_t max)
 {
+	uint32_t end, looked = 0;
 	struct subjects t;
-	uint32_t end, looked;
 
 	if (!open_table(u, &t))
-		return;
+		return 0;
 	end = subjects_capacity(&t);
-	/* Where it stopped last time when there were too many. */
-	for (looked = 0; looked < end && u->cell_count < USAGE_CELL_BATCH;) {
+	if (max > end)
+		max = end;
+	while (looked < max && b->cell_count < USAGE_CELL_BATCH) {
 		if (reader != NULL)
 			epoch_enter(reader);
-		for (uint32_t i = 0; i < USAGE_STRETCH && looked < end &&
-				     u->cell_count < USAGE_CELL_BATCH;
+		for (uint32_t i = 0; i < USAGE_STRETCH && looked < max &&
+				     b->cell_count < USAGE_CELL_BATCH;
 		     i++, looked++) {
-			if (u->cell_cursor >= end)
-				u->cell_cursor = 0;
-			find_change(u, subjects_state(&t, u->cell_cursor),
-				    u->cell_cursor);
-			u->cell_cursor++;
+			if (b->cell_next >= end)
+				b->cell_next = 0;
+			find_change(u, b, subjects_state(&t, b->cell_next),
+				    b->cell_next);
+			b->cell_next++;
 		}
 		if (reader != NULL)
 			epoch_leave(reader);
 	}
+	return looked;
 }
 
 static void put_back(struct usage *u, uint32_t entry, uint64_t owner,
@@ -177,7 +171,15 @@ static void put_back(struct usage *u, uint32_t entry, uint64_t owner,
 				      memory_order_relaxed);
 }
 
-const struct usage_cells usage_cells = {.scan = scan, .put_back = put_back};
+static uint32_t count(const struct usage *u)
+{
+	struct subjects t;
+
+	return open_table(u, &t) ? subjects_capacity(&t) : 0;
+}
+
+const struct usage_cells usage_cells = {
+	.scan = scan, .count = count, .put_back = put_back};
 
 bool usage_cell_at_rest(const void *state, void *arg)
 {

@@ -13,10 +13,16 @@
  */
 #include "state/usage.h"
 
+struct usage_batch;
+
 struct usage_cells {
-	/* Fills u->cell_changes for the keys in u->changes, and for cells of
-	 * other keys that were denied or given something back. */
-	void (*scan)(struct usage *u, struct epoch_reader *reader);
+	/* Adds cells to the batch, of the keys in it and others that were
+	 * denied or given something back. Looks at `max` entries from
+	 * b->cell_next on, at each once at most, while there is room; returns
+	 * how many. */
+	uint32_t (*scan)(const struct usage *u, struct usage_batch *b,
+			 struct epoch_reader *reader, uint32_t max);
+	uint32_t (*count)(const struct usage *u); /* entries of the table */
 	/* The collected words of an entry, if it still has this owner. */
 	void (*put_back)(struct usage *u, uint32_t entry, uint64_t owner,
 			 uint64_t used, uint64_t returned,

@@ -117,11 +117,10 @@ static void bind_id(sqlite3_stmt *st, int at, const struct id *id)
 			  SQLITE_STATIC);
 }
 
-int usage_db_add(struct usage *u, int64_t hour, const struct usage_subject *s,
-		 const char *route, const struct usage_sums *sums)
+void usage_bind_row(sqlite3_stmt *st, int64_t hour,
+		    const struct usage_subject *s, const char *route,
+		    const struct usage_sums *sums)
 {
-	sqlite3_stmt *st = u->st[USAGE_ADD];
-
 	sqlite3_bind_int64(st, 1, hour);
 	bind_id(st, 2, &s->org);
 	bind_id(st, 3, &s->key);
@@ -132,7 +131,6 @@ int usage_db_add(struct usage *u, int64_t hour, const struct usage_subject *s,
 	sqlite3_bind_int64(st, 8, (int64_t)sums->returned);
 	for (int i = 0; i < DENIAL_COUNT; i++)
 		sqlite3_bind_int64(st, 9 + i, (int64_t)sums->denied[i]);
-	return usage_db_run(u, USAGE_ADD);
 }
 
 /* ---- opening ---- */

@@ -47,7 +47,7 @@ struct usage_subject {
 struct usage_change {
 	uint32_t slot;
 	struct usage_subject subject;
-	uint64_t used, from;
+	uint64_t used;
 	uint64_t rest; /* USED_*: of the difference, without a route's */
 };
 
@@ -65,6 +65,15 @@ struct usage_cell_change {
 };
 #define USAGE_CELL_BATCH 8192u
 
+/* What was found. */
+struct usage_batch {
+	struct usage_change *changes; /* in the order of slots */
+	uint32_t count;
+	struct usage_cell_change *cells; /* room for USAGE_CELL_BATCH */
+	uint32_t cell_count;
+	uint32_t cell_next; /* entry to go on with */
+};
+
 struct usage {
 	struct arena_file *file;
 	struct arena *arena;
@@ -77,11 +86,7 @@ struct usage {
 	/* the snapshot thread's */
 	sqlite3 *db; /* NULL: to be opened */
 	sqlite3_stmt *st[USAGE_STATEMENTS];
-	struct usage_change *changes; /* in the order of slots */
-	uint32_t count;
-	struct usage_cell_change *cell_changes;
-	uint32_t cell_count;
-	uint32_t cell_cursor;        /* entry to begin with */
+	struct usage_batch batch;    /* room for USAGE_BATCH */
 	char error[USAGE_ERROR_MAX]; /* of the last failure */
 	int64_t told_ms;             /* when it was last logged; 0: it works */
 	int64_t since_ms;            /* when was collected last */
@@ -116,10 +121,23 @@ int usage_db_since(struct usage *u, int64_t since_ms);
 /* Runs a statement that returns no rows. */
 int usage_db_run(struct usage *u, enum usage_statement which);
 int usage_db_fail(struct usage *u, int code, const char *doing);
-int usage_db_add(struct usage *u, int64_t hour, const struct usage_subject *s,
-		 const char *route, const struct usage_sums *sums);
+/* Parameters 1..14 of a statement: the columns of a row, in their order. */
+void usage_bind_row(sqlite3_stmt *st, int64_t hour,
+		    const struct usage_subject *s, const char *route,
+		    const struct usage_sums *sums);
 
-/* ---- usage.c: the steps of a batch; tests die in between ---- */
+/* ---- usage.c ---- */
+
+/* The hour of what is found now. */
+int64_t usage_hour_found(int64_t since_ms, int64_t now_ms);
+void usage_find_subject(const struct arena *a, uint32_t slot,
+			struct usage_subject *ret_subject);
+/* Adds the key to the changes if it has any. In an epoch section, or where
+ * slots are freed. */
+void usage_find_key(const struct arena *a, uint32_t slot,
+		    struct usage_batch *b);
+
+/* The steps of a batch; tests die in between. */
 
 /* Differences from *slot on, in a transaction that is left open; *slot is
  * where to go on, 0 at the end. 1: there are none, and no transaction. */

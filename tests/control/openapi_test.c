@@ -423,6 +423,9 @@ static const struct step steps[] = {
 	{"GET", "/v1/usage?org=a", NULL, 200},
 	{"GET", "/v1/usage?org=a&org=a", NULL, 400},
 	{"GET", "/v1/usage?org=none", NULL, 404},
+	{"GET", "/v1/usage?org=a&by=project", NULL, 200},
+	{"GET", "/v1/usage?org=a&by=key&format=csv", NULL, 200},
+	{"GET", "/v1/usage?org=a&by=nothing", NULL, 400},
 };
 
 /* What the stand cannot bring about, and who does. */
