@@ -11,7 +11,8 @@
  * stilectl_records.c   organizations, projects and keys
  * stilectl_import.c    key import, in batches
  * stilectl_check.c     check and key hash: the commands that hold a key
- * stilectl_server.c    usage, status, snapshot, backup, metrics
+ * stilectl_usage.c     usage: totals and reports
+ * stilectl_server.c    status, snapshot, backup, metrics
  * stilectl_api.c       HTTP over the Unix socket (libcurl, jansson)
  * stilectl_pages.c     lists that the server hands out in pages
  * stilectl_print.c     tables and records for people
@@ -45,6 +46,10 @@ enum ctl_option_id {
 	OPT_COST,
 	OPT_ROUTE,
 	OPT_PEEK,
+	OPT_BY,
+	OPT_FROM,
+	OPT_TO,
+	OPT_CSV,
 	OPT_COUNT
 };
 

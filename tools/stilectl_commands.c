@@ -26,6 +26,10 @@ const struct ctl_option ctl_options[OPT_COUNT] = {
 	[OPT_COST] = {"cost", "N", "units that the check asks for (1)"},
 	[OPT_ROUTE] = {"route", "R", "the route to name in the check"},
 	[OPT_PEEK] = {"peek", NULL, "ask without counting"},
+	[OPT_BY] = {"by", "WHAT", "project, key, route or hour"},
+	[OPT_FROM] = {"from", "WHEN", "RFC 3339 time, or how long ago: -7d"},
+	[OPT_TO] = {"to", "WHEN", "the same; a full hour is exclusive"},
+	[OPT_CSV] = {"csv", NULL, "print CSV with a line of titles"},
 };
 
 #define ORG OPT_BIT(OPT_ORG)
@@ -176,12 +180,18 @@ const struct ctl_command ctl_commands[] = {
 	 .options = OPT_BIT(OPT_COST) | OPT_BIT(OPT_ROUTE) | OPT_BIT(OPT_PEEK),
 	 .run = cmd_check},
 	{.name = "usage",
-	 .args = "[--org ORG]",
-	 .summary = "units allowed so far, per organization and key",
+	 .args = "[--org ORG [--by WHAT] [--from WHEN] [--to WHEN]]",
+	 .summary = "what was used, by project, key, route or hour",
 	 .details =
 		 "Without --org: one line for each organization. With --org: "
-		 "the organization and each of its keys.",
-	 .options = ORG,
+		 "the organization and each of its keys, with all units that "
+		 "were ever allowed.\n\n"
+		 "With --by a report of the hours that are kept, or of those "
+		 "--from ... --to ...: from the hour that the first is in, up "
+		 "to those that begin before the second. Checks and units are "
+		 "those allowed, what was counted a moment ago included.",
+	 .options = ORG | OPT_BIT(OPT_BY) | OPT_BIT(OPT_FROM) |
+		    OPT_BIT(OPT_TO) | OPT_BIT(OPT_CSV),
 	 .run = cmd_usage},
 	{.name = "status",
 	 .args = "",

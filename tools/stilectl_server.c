@@ -1,95 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 #include "stilectl_api.h"
 #include "stilectl_print.h"
-#include "stilectl_secret.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#define COUNT_OF(a) (sizeof(a) / sizeof(*(a)))
-
-static const struct column org_usage_columns[] = {
-	{"ORG", "id", NULL, CELL_TEXT},
-	{"NAME", "name", NULL, CELL_TEXT},
-	{"USED", "used", NULL, CELL_NUMBER},
-	{"IN WINDOW", "in_window", NULL, CELL_NUMBER},
-	{"LIMIT", "limit", NULL, CELL_LIMIT},
-};
-
-static const struct column key_usage_columns[] = {
-	{"KEY", "id", NULL, CELL_TEXT},
-	{"NAME", "name", "-", CELL_TEXT},
-	{"PROJECT", "project", "-", CELL_TEXT},
-	{"USED", "used", NULL, CELL_NUMBER},
-	{"LAST USED", "last_used_at", "never", CELL_TIME},
-};
-
-/* All organizations: the pages are pages of organizations. */
-static int usage_of_all(struct ctl *c)
-{
-	struct list orgs = {.table = {.columns = org_usage_columns,
-				      .count = COUNT_OF(org_usage_columns)},
-			    .json = ctl_json(c)};
-	struct pages pages;
-	int rc = pages_open(&pages, c, api_path("/v1/usage", "", ""));
-
-	while (rc == CTL_OK && pages_next(&pages, &rc)) {
-		if (orgs.json && !orgs.opened)
-			fputs("{\"orgs\":", stdout);
-		list_page(&orgs, json_object_get(pages.reply.json, "orgs"));
-	}
-	if (rc == CTL_OK) {
-		list_end(&orgs);
-		if (orgs.json)
-			puts(",\"keys\":[]}");
-	}
-	pages_close(&pages);
-	return rc;
-}
-
-/* One organization: the pages are pages of its keys, and each repeats the
- * organization. */
-static int usage_of_org(struct ctl *c)
-{
-	struct list orgs = {.table = {.columns = org_usage_columns,
-				      .count = COUNT_OF(org_usage_columns)},
-			    .json = ctl_json(c)};
-	struct list keys = {.table = {.columns = key_usage_columns,
-				      .count = COUNT_OF(key_usage_columns)},
-			    .json = ctl_json(c)};
-	struct pages pages;
-	bool first = true;
-	int rc = pages_open(&pages, c,
-			    api_path("/v1/usage?org=", c->opt[OPT_ORG], ""));
-
-	while (rc == CTL_OK && pages_next(&pages, &rc)) {
-		const json_t *page = pages.reply.json;
-
-		if (first) {
-			fputs(orgs.json ? "{\"orgs\":" : "", stdout);
-			list_page(&orgs, json_object_get(page, "orgs"));
-			list_end(&orgs);
-			fputs(orgs.json ? ",\"keys\":" : "\n", stdout);
-			first = false;
-		}
-		list_page(&keys, json_object_get(page, "keys"));
-	}
-	if (rc == CTL_OK) {
-		list_end(&keys);
-		if (keys.json)
-			puts("}");
-	}
-	pages_close(&pages);
-	return rc;
-}
-
-int cmd_usage(struct ctl *c)
-{
-	return c->opt[OPT_ORG] ? usage_of_org(c) : usage_of_all(c);
-}
 
 static int call_and_print(struct ctl *c, const char *method, const char *path,
 			  const json_t *body)

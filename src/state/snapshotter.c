@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/epoch.h"
 #include "base/log.h"
+#include "state/snapshotter_due.h"
 #include "state/usage.h"
 
 #include <errno.h>
@@ -56,11 +57,6 @@ static void take(struct snapshotter *s, bool clean)
 	pthread_mutex_unlock(&s->mutex);
 }
 
-#define NS_PER_MS UINT64_C(1000000)
-#define NS_PER_S UINT64_C(1000000000)
-/* The wall clock is looked at this often, should it be stepped. */
-#define LOOK_NS (10 * NS_PER_S)
-
 static void collect(struct snapshotter *s, bool workers)
 {
 	if (s->options.usage == NULL)
@@ -71,41 +67,26 @@ static void collect(struct snapshotter *s, bool workers)
 			    s->collected_ms); /* counts and tells failures */
 }
 
-/* Nanoseconds until usage is to be collected, 0 when it is. After the interval
- * by the monotonic clock, at the turn of the hour by the wall clock. */
+/* Nanoseconds until the one and the other. */
 static uint64_t collect_in(const struct snapshotter *s)
 {
-	uint64_t interval_ns = s->options.usage_interval_s * NS_PER_S;
-	uint64_t past_ns = clock_ns(CLOCK_MONOTONIC) - s->collected_ns;
-	int64_t turn_ms = usage_due_ms(s->collected_ms, USAGE_HOUR_MS) -
-			  (int64_t)clock_wall_ms();
-	uint64_t left_ns = past_ns < interval_ns ? interval_ns - past_ns : 0;
-
 	if (s->options.usage == NULL)
 		return UINT64_MAX;
-	if (turn_ms <= 0)
-		return 0;
-	return left_ns < (uint64_t)turn_ms * NS_PER_MS
-		       ? left_ns
-		       : (uint64_t)turn_ms * NS_PER_MS;
+	return due_usage_ns(clock_ns(CLOCK_MONOTONIC) - s->collected_ns,
+			    s->options.usage_interval_s * DUE_NS_PER_S,
+			    s->collected_ms, (int64_t)clock_wall_ms());
 }
 
-/* Nanoseconds until a snapshot is due. One that would go on over the turn of
- * the hour is due after it. */
 static uint64_t snapshot_in(const struct snapshotter *s)
 {
-	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC), turn_ns;
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	uint64_t left_ns = s->due_ns > now_ns ? s->due_ns - now_ns : 0;
 
 	if (s->options.interval_s == 0)
 		return UINT64_MAX;
-	if (s->due_ns > now_ns)
-		return s->due_ns - now_ns;
-	if (s->options.usage == NULL)
-		return 0;
-	turn_ns = (uint64_t)(USAGE_HOUR_MS -
-			     (int64_t)clock_wall_ms() % USAGE_HOUR_MS) *
-		  NS_PER_MS;
-	return turn_ns < 2 * s->took_ns ? turn_ns + NS_PER_MS : 0;
+	return due_snapshot_ns(left_ns,
+			       s->options.usage != NULL ? s->took_ns : 0,
+			       (int64_t)clock_wall_ms());
 }
 
 static void snapshot(struct snapshotter *s)
@@ -115,7 +96,7 @@ static void snapshot(struct snapshotter *s)
 	take(s, false);
 	now_ns = clock_ns(CLOCK_MONOTONIC);
 	s->took_ns = now_ns - began_ns;
-	s->due_ns = now_ns + s->options.interval_s * NS_PER_S;
+	s->due_ns = now_ns + s->options.interval_s * DUE_NS_PER_S;
 }
 
 /* Under the mutex. */
@@ -133,9 +114,9 @@ static void rest(struct snapshotter *s)
 		return;
 	}
 	at_ns = clock_ns(CLOCK_MONOTONIC) +
-		(first_ns < LOOK_NS ? first_ns : LOOK_NS);
-	at.tv_sec = (time_t)(at_ns / NS_PER_S);
-	at.tv_nsec = (long)(at_ns % NS_PER_S);
+		(first_ns < DUE_LOOK_NS ? first_ns : DUE_LOOK_NS);
+	at.tv_sec = (time_t)(at_ns / DUE_NS_PER_S);
+	at.tv_nsec = (long)(at_ns % DUE_NS_PER_S);
 	(void)pthread_cond_timedwait(&s->changed, &s->mutex, &at);
 }
 
@@ -181,7 +162,7 @@ int snapshotter_start(struct snapshotter **ret_s,
 	*s = (struct snapshotter){.options = *o};
 	s->collected_ms = (int64_t)clock_wall_ms();
 	s->collected_ns = clock_ns(CLOCK_MONOTONIC);
-	s->due_ns = s->collected_ns + o->interval_s * NS_PER_S;
+	s->due_ns = s->collected_ns + o->interval_s * DUE_NS_PER_S;
 	epoch_register(o->epoch, &s->reader);
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_condattr_init(&attr);

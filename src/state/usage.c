@@ -326,13 +326,6 @@ int usage_collect(struct usage *u, struct epoch_reader *reader, int64_t now_ms)
 	return report(u, r, now_ms);
 }
 
-int64_t usage_due_ms(int64_t last_ms, int64_t interval_ms)
-{
-	int64_t turn = (usage_hour(last_ms) + 1) * USAGE_HOUR_MS;
-
-	return interval_ms < turn - last_ms ? last_ms + interval_ms : turn;
-}
-
 void usage_status(struct usage *u, struct usage_status *ret_status)
 {
 	pthread_mutex_lock(&u->mutex);

@@ -24,7 +24,7 @@
  *            something. After a power loss the rows lack what came after the
  *            last collection.
  * Threads    usage_open(), usage_close(): while no other thread uses it.
- *            usage_collect(), usage_due_ms(): the snapshot thread.
+ *            usage_collect(): the snapshot thread.
  *            usage_status(): any but the workers. state/usage_read.h: control.
  * Never      do workers wait: none of its locks is theirs, and it is in an
  *            epoch section for USAGE_STRETCH slots at a time.
@@ -94,10 +94,6 @@ struct usage *usage_close(struct usage *u);
 /* `reader` is this thread's; NULL when the workers have ended. Negative errno,
  * the sentence in usage_status(). `now_ms`: wall clock. */
 int usage_collect(struct usage *u, struct epoch_reader *reader, int64_t now_ms);
-
-/* When to collect next: `interval_ms` after `last_ms`, or at the turn of the
- * hour when that comes first. */
-int64_t usage_due_ms(int64_t last_ms, int64_t interval_ms);
 
 void usage_status(struct usage *u, struct usage_status *ret_status);
 

@@ -19,7 +19,7 @@ class BadDisk(unittest.TestCase):
             self.skipTest('a sanitizer has to be loaded first')
         if not SHIM.exists():
             self.fail(f'{SHIM} was not built')
-        self.d = Daemon('snapshot_interval: 0s\n')
+        self.d = Daemon('snapshot_interval: 0s\nusage_interval: 1s\n')
         self.addCleanup(self.d.close)
         self.switches = self.d.top / 'switches'
         self.switches.write_bytes(bytes(len(FAULTS)))
@@ -75,6 +75,34 @@ class BadDisk(unittest.TestCase):
                 self.assertEqual(n.check(victim['key']).reason, INVALID_KEY)
             self.d.kill9()
             self.d.start()
+
+    def test_usage_on_a_disk_that_fails_waits(self):
+        """With `sync` a transaction may be in the file that is said to have
+        failed: it must not be written twice."""
+        def failures():
+            return self.d.metric('usage_failures_total')
+
+        def collected():
+            return self.d.admin('GET', '/v1/status')['usage']
+
+        for fault in ('sync', 'write'):
+            with self.subTest(fault=fault):
+                before = failures()
+                self.fail_now(fault)
+                self.checks_go_on()
+                harness.wait_until(lambda: failures() > before + 1, 'told')
+                self.checks_go_on()
+                self.fail_now()
+                done = collected()['collections']
+                harness.wait_until(
+                    lambda: collected()['collections'] > done, 'it works')
+                rows = self.d.admin('GET', '/v1/usage?org=o&by=key')['rows']
+                used, _ = self.d.usage('o')
+                self.assertEqual([r['units'] for r in rows], [used])
+                self.d.kill9()
+                self.d.start()
+                rows = self.d.admin('GET', '/v1/usage?org=o&by=key')['rows']
+                self.assertEqual([r['units'] for r in rows], [used])
 
     def test_snapshot_on_a_disk_that_fails_leaves_the_old_one(self):
         self.checks_go_on()

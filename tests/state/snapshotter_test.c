@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/epoch.h"
+#include "state/snapshotter_due.h"
 #include "world.h"
 
 #include <criterion/criterion.h>
@@ -146,4 +147,71 @@ Test(snapshotter, grace_periods_go_on_after_it_has_ended)
 		epoch_wait(&w.epoch);
 	for (size_t i = 0; i < BLOCKS; i++)
 		free(blocks[i]);
+}
+
+/* ---- usage ---- */
+
+#define MS DUE_NS_PER_MS
+#define S DUE_NS_PER_S
+#define HOUR USAGE_HOUR_MS
+#define NOON (INT64_C(480000) * HOUR)
+
+Test(snapshotter_due, usage_after_an_interval_or_at_the_turn_of_the_hour)
+{
+	/* Collected at noon; asked a while later. */
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON, NOON), 5 * S);
+	cr_expect_eq(due_usage_ns(S, 5 * S, NOON, NOON + 1000), 4 * S);
+	cr_expect_eq(due_usage_ns(5 * S, 5 * S, NOON, NOON + 5000), 0);
+	cr_expect_eq(due_usage_ns(9 * S, 5 * S, NOON, NOON + 9000), 0);
+	cr_expect_eq(due_usage_ns(0, 3600 * S, NOON, NOON), 3600 * S);
+	/* Shortly before the turn, at it, after it. */
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 5000, NOON - 5000), 5 * S);
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 4999, NOON - 4999),
+		     4999 * MS);
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 1, NOON - 1), MS);
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 1, NOON), 0);
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 1, NOON + 99999), 0);
+	/* The clock was stepped, either way. */
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON, NOON - 1), 0);
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON, NOON + 100 * HOUR), 0);
+	cr_expect_eq(due_usage_ns(S, 5 * S, NOON + 90000, NOON), 4 * S);
+}
+
+Test(snapshotter_due, snapshot_that_may_go_on_over_the_turn_waits_for_it)
+{
+	cr_expect_eq(due_snapshot_ns(7 * S, 0, NOON), 7 * S);
+	cr_expect_eq(due_snapshot_ns(0, 0, NOON - 1), 0);
+	cr_expect_eq(due_snapshot_ns(0, S, NOON - 2000), 0);
+	cr_expect_eq(due_snapshot_ns(0, S, NOON - 1999), 1999 * MS);
+	cr_expect_eq(due_snapshot_ns(0, S, NOON - 1), MS);
+	cr_expect_eq(due_snapshot_ns(0, S, NOON), 0);
+}
+
+/* The thread does it, and once more when it is stopped. */
+Test(snapshotter, usage_is_collected_at_an_interval_and_at_the_end)
+{
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS;
+	struct usage_options usage_options = {.arena = &w.arena,
+					      .state_dir = w.place.state};
+	struct snapshotter_options o = {.arena = &w.arena.arena,
+					.epoch = &w.epoch,
+					.dir = w.place.state,
+					.usage_interval_s = 1};
+	struct usage_status status;
+
+	cr_assert_eq(
+		usage_open(&o.usage, &usage_options, (int64_t)clock_wall_ms()),
+		0);
+	cr_assert_eq(snapshotter_start(&s, &o), 0);
+	do {
+		sched_yield();
+		usage_status(o.usage, &status);
+	} while (status.rows == 0 && clock_ns(CLOCK_MONOTONIC) < until);
+	cr_expect_eq(status.rows, 1);
+	world_passes(&w, text, 5);
+	cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0, "%s", err);
+	cr_expect_eq(w.arena.arena.keys[1].used,
+		     w.arena.arena.keys[1].collected);
+	cr_expect_eq(w.arena.arena.keys[1].collected, 9);
+	usage_close(o.usage);
 }

@@ -308,17 +308,6 @@ Test(usage, clock_that_goes_back_loses_nothing)
 	cr_expect_eq(ask("SELECT units FROM usage WHERE hour=479970"), 110);
 }
 
-Test(usage, due_after_the_interval_or_at_the_turn_of_the_hour)
-{
-	cr_expect_eq(usage_due_ms(NOON, 5000), NOON + 5000);
-	cr_expect_eq(usage_due_ms(NOON, HOUR), NOON + HOUR);
-	cr_expect_eq(usage_due_ms(NOON + 1, HOUR), NOON + HOUR);
-	cr_expect_eq(usage_due_ms(NOON + HOUR - 5001, 5000), NOON + HOUR - 1);
-	cr_expect_eq(usage_due_ms(NOON + HOUR - 5000, 5000), NOON + HOUR);
-	cr_expect_eq(usage_due_ms(NOON + HOUR - 1, 5000), NOON + HOUR);
-	cr_expect_eq(usage_due_ms(NOON + HOUR, 5000), NOON + HOUR + 5000);
-}
-
 /* ---- whose it is ---- */
 
 Test(usage, marks_of_another_key_in_the_slot_are_not_put_back)
