@@ -356,15 +356,25 @@ static bool leases(const struct plan *plan, const struct ask *a,
 }
 
 static struct cell *cell_of(struct gate *g, const struct key *key,
-			    uint32_t route)
+			    uint32_t number)
 {
+	const struct route *route = routes_at(g->options.routes, number);
 	uint32_t slot = (uint32_t)(key - g->arena->keys), entry;
+	uint64_t owner =
+		CELL_OWNER(slot, route != NULL          ? route->hash
+				 : number == ROUTE_NONE ? 0
+							: CELL_ROUTE_OTHER);
+	struct cell *cell;
 
 	if (!g->has_cells)
 		return NULL;
 	entry = subjects_take(&g->cells, &g->claim,
-			      subjects_hash2(seed(g), slot, route));
-	return entry != SUBJECTS_FULL ? subjects_state(&g->cells, entry) : NULL;
+			      subjects_hash2(seed(g), owner, 0));
+	if (entry == SUBJECTS_FULL)
+		return NULL;
+	cell = subjects_state(&g->cells, entry);
+	cell_own(cell, owner);
+	return cell;
 }
 
 /* A free hold of ours; NULL: none. Those of one run are different ones. */

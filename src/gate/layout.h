@@ -284,8 +284,10 @@ struct cell {
 };
 static_assert(sizeof(struct cell) == 2 * LINE_BYTES, "two lines");
 
-/* Whose it is: key slot in 24 bits, 40 bits of the label_hash() of the route;
- * 0 in those: no route. */
+/* Whose it is, also after a restart with other routes in the configuration:
+ * key slot in 24 bits, 40 bits of the label_hash() of the route. In those 0: no
+ * route; CELL_ROUTE_OTHER: one that is not declared. */
+#define CELL_ROUTE_OTHER UINT64_C(1)
 #define CELL_ROUTE_BITS 40u
 #define CELL_ROUTE_MASK ((UINT64_C(1) << CELL_ROUTE_BITS) - 1)
 #define CELL_OWNER(key_slot, route)                                            \
