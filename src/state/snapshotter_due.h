@@ -16,6 +16,7 @@
 #define DUE_NS_PER_MS UINT64_C(1000000)
 #define DUE_NS_PER_S UINT64_C(1000000000)
 #define DUE_LOOK_NS (10 * DUE_NS_PER_S)
+#define DUE_QUIET_NS (2 * DUE_NS_PER_S)
 
 /* Nanoseconds from `wall_ms` to the turn of its hour: 1 ms at least. */
 static inline uint64_t due_turn_ns(int64_t wall_ms)
@@ -25,7 +26,8 @@ static inline uint64_t due_turn_ns(int64_t wall_ms)
 }
 
 /* Until usage is to be collected: an interval after it was last, `past_ns` ago,
- * or once the hour of that is over. 0: now. */
+ * or once the hour of that is over. 0: now. Shortly before the turn it waits
+ * for it: a slow disk shall not make it late there. */
 static inline uint64_t due_usage_ns(uint64_t past_ns, uint64_t interval_ns,
 				    int64_t collected_ms, int64_t wall_ms)
 {
@@ -34,7 +36,7 @@ static inline uint64_t due_usage_ns(uint64_t past_ns, uint64_t interval_ns,
 
 	if (collected_ms / USAGE_HOUR_MS != wall_ms / USAGE_HOUR_MS)
 		return 0;
-	return left_ns < turn_ns ? left_ns : turn_ns;
+	return left_ns + DUE_QUIET_NS < turn_ns ? left_ns : turn_ns;
 }
 
 /* Until a snapshot is to be taken, that would be in `left_ns`. One that might

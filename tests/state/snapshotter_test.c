@@ -165,9 +165,11 @@ Test(snapshotter_due, usage_after_an_interval_or_at_the_turn_of_the_hour)
 	cr_expect_eq(due_usage_ns(9 * S, 5 * S, NOON, NOON + 9000), 0);
 	cr_expect_eq(due_usage_ns(0, 3600 * S, NOON, NOON), 3600 * S);
 	/* Shortly before the turn, at it, after it. */
-	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 5000, NOON - 5000), 5 * S);
-	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 4999, NOON - 4999),
-		     4999 * MS);
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 7001, NOON - 7001), 5 * S);
+	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 7000, NOON - 7000), 7 * S);
+	cr_expect_eq(due_usage_ns(5 * S, 5 * S, NOON - 7001, NOON - 2001), 0);
+	cr_expect_eq(due_usage_ns(5 * S, 5 * S, NOON - 7000, NOON - 2000),
+		     2 * S);
 	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 1, NOON - 1), MS);
 	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 1, NOON), 0);
 	cr_expect_eq(due_usage_ns(0, 5 * S, NOON - 1, NOON + 99999), 0);
@@ -212,6 +214,6 @@ Test(snapshotter, usage_is_collected_at_an_interval_and_at_the_end)
 	cr_assert_eq(snapshotter_stop(s, err, sizeof(err)), 0, "%s", err);
 	cr_expect_eq(w.arena.arena.keys[1].used,
 		     w.arena.arena.keys[1].collected);
-	cr_expect_eq(w.arena.arena.keys[1].collected, 9);
+	cr_expect_eq(USED_UNITS(w.arena.arena.keys[1].collected), 9);
 	usage_close(o.usage);
 }
