@@ -236,9 +236,8 @@ static void answer_report(struct call *c)
 		return;
 	}
 	if (!read_by(c, &q.by) || !read_time(c, "from", c->from, &q.from_ms) ||
-	    !read_time(c, "to", c->to, &q.to_ms) ||
-	    !read_after(c, &q, hour) || !read_format(c, &csv) ||
-	    !call_find_org(c, c->org, &org))
+	    !read_time(c, "to", c->to, &q.to_ms) || !read_after(c, &q, hour) ||
+	    !read_format(c, &csv) || !call_find_org(c, c->org, &org))
 		return;
 	q.org = org.slot;
 	q.org_id = org.id;

@@ -170,8 +170,7 @@ int usage_write(struct usage *u, struct epoch_reader *reader, int64_t now_ms,
 	int r;
 
 	u->batch.cell_count = 0;
-	if (u->cells != NULL)
-		u->cells->scan(u, &u->batch, reader, UINT32_MAX);
+	(void)usage_cells_scan(u, &u->batch, reader, UINT32_MAX);
 	if (u->batch.count == 0 && u->batch.cell_count == 0 &&
 	    usage_hour(now_ms) == u->written_hour) {
 		*slot = next;
@@ -354,9 +353,7 @@ int usage_open(struct usage **ret_usage, const struct usage_options *o,
 	u->arena = &o->arena->arena;
 	u->fresh = o->fresh;
 	u->retention_ms = o->retention_ms;
-	u->cells = o->cells;
 	u->routes = o->routes;
-	u->routes_count = o->routes_count;
 	u->batch.changes = calloc(USAGE_BATCH, sizeof(*u->batch.changes));
 	u->batch.cells = calloc(USAGE_CELL_BATCH, sizeof(*u->batch.cells));
 	n = snprintf(u->path, sizeof(u->path), "%s/%s", o->state_dir,

@@ -50,25 +50,17 @@ struct usage;
 #define USAGE_PRUNE_TIMES 16   /* ... and such transactions a collection */
 #define USAGE_ERROR_MAX 256
 
-/* A route that rows have a name for. All others are USAGE_ROUTE_OTHER. */
-struct usage_route {
-	uint64_t hash; /* label_hash() of the name */
-	const char *name;
-};
-#define USAGE_ROUTE_OTHER "other"
-#define USAGE_ROUTES_MAX 1024
+struct routes;
 
-struct usage_cells; /* state/usage_cells.h */
+/* In rows: a route that is not declared. */
+#define USAGE_ROUTE_OTHER "other"
 
 struct usage_options {
 	struct arena_file *arena;
 	bool fresh; /* arena_open(): there is nothing to carry on with */
 	const char *state_dir;
-	uint64_t retention_ms; /* 0: rows stay for ever */
-	/* What counts by route; NULL: nobody. */
-	const struct usage_cells *cells;
-	const struct usage_route *routes; /* kept */
-	uint32_t routes_count;            /* at most USAGE_ROUTES_MAX */
+	uint64_t retention_ms;       /* 0: rows stay for ever */
+	const struct routes *routes; /* kept; NULL: none are declared */
 };
 
 struct usage_status {

@@ -3,6 +3,7 @@
 
 #include "base/epoch.h"
 #include "gate/claim.h"
+#include "gate/routes.h"
 #include "gate/subjects.h"
 #include "state/usage_internal.h"
 
@@ -57,9 +58,9 @@ static const char *route_name(const struct usage *u, uint64_t owner)
 
 	if (route == 0)
 		return "";
-	for (uint32_t i = 0; i < u->routes_count; i++)
-		if ((u->routes[i].hash & CELL_ROUTE_MASK) == route)
-			return u->routes[i].name;
+	for (uint32_t i = 0; u->routes != NULL && i < u->routes->count; i++)
+		if ((u->routes->routes[i].hash & CELL_ROUTE_MASK) == route)
+			return u->routes->routes[i].name;
 	return USAGE_ROUTE_OTHER;
 }
 
@@ -119,8 +120,8 @@ static void find_change(const struct usage *u, struct usage_batch *b,
 	b->cell_count++;
 }
 
-static uint32_t scan(const struct usage *u, struct usage_batch *b,
-		     struct epoch_reader *reader, uint32_t max)
+uint32_t usage_cells_scan(const struct usage *u, struct usage_batch *b,
+			  struct epoch_reader *reader, uint32_t max)
 {
 	uint32_t end, looked = 0;
 	struct subjects t;
@@ -148,9 +149,9 @@ static uint32_t scan(const struct usage *u, struct usage_batch *b,
 	return looked;
 }
 
-static void put_back(struct usage *u, uint32_t entry, uint64_t owner,
-		     uint64_t used, uint64_t returned,
-		     const uint32_t denied[static DENIAL_COUNT])
+void usage_cells_put_back(const struct usage *u, uint32_t entry, uint64_t owner,
+			  uint64_t used, uint64_t returned,
+			  const uint32_t denied[static DENIAL_COUNT])
 {
 	struct subjects t;
 	struct cell *cell;
@@ -171,15 +172,12 @@ static void put_back(struct usage *u, uint32_t entry, uint64_t owner,
 				      memory_order_relaxed);
 }
 
-static uint32_t count(const struct usage *u)
+uint32_t usage_cells_count(const struct usage *u)
 {
 	struct subjects t;
 
 	return open_table(u, &t) ? subjects_capacity(&t) : 0;
 }
-
-const struct usage_cells usage_cells = {
-	.scan = scan, .count = count, .put_back = put_back};
 
 bool usage_cell_at_rest(const void *state, void *arg)
 {

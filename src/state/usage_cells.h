@@ -15,23 +15,20 @@
 
 struct usage_batch;
 
-struct usage_cells {
-	/* Adds cells to the batch, of the keys in it and others that were
-	 * denied or given something back. Looks at `max` entries from
-	 * b->cell_next on, at each once at most, while there is room; returns
-	 * how many. */
-	uint32_t (*scan)(const struct usage *u, struct usage_batch *b,
-			 struct epoch_reader *reader, uint32_t max);
-	uint32_t (*count)(const struct usage *u); /* entries of the table */
-	/* The collected words of an entry, if it still has this owner. */
-	void (*put_back)(struct usage *u, uint32_t entry, uint64_t owner,
-			 uint64_t used, uint64_t returned,
-			 const uint32_t denied[static DENIAL_COUNT]);
-};
+/* Adds cells to the batch, of the keys in it and others that were denied or
+ * given something back. Looks at `max` entries from b->cell_next on, at each
+ * once at most, while there is room; returns how many. */
+uint32_t usage_cells_scan(const struct usage *u, struct usage_batch *b,
+			  struct epoch_reader *reader, uint32_t max);
+/* Entries of the table; 0: there is none. */
+uint32_t usage_cells_count(const struct usage *u);
+/* The collected words of an entry, if it still has this owner. */
+void usage_cells_put_back(const struct usage *u, uint32_t entry, uint64_t owner,
+			  uint64_t used, uint64_t returned,
+			  const uint32_t denied[static DENIAL_COUNT]);
 
-extern const struct usage_cells usage_cells;
-
-/* For subjects_retire(): all that the cell has counted is in the rows. */
+/* For subjects_retire(): all that the cell has counted is in the rows. A hold
+ * may still name it (hold->cell): that is for the caller to know. */
 bool usage_cell_at_rest(const void *cell, void *arg);
 
 #endif

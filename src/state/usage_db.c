@@ -47,6 +47,7 @@ static const char schema[] =
 	"PRAGMA user_version=1;"            /* USAGE_VERSION */
 	"COMMIT;";
 
+/* NOLINTBEGIN(bugprone-suspicious-missing-comma): long statements */
 static const char *const statements[USAGE_STATEMENTS] = {
 	[USAGE_BEGIN] = "BEGIN IMMEDIATE",
 	[USAGE_COMMIT] = "COMMIT",
@@ -71,6 +72,7 @@ static const char *const statements[USAGE_STATEMENTS] = {
 		"DELETE FROM usage WHERE (hour,org,key,route) IN (SELECT "
 		"hour,org,key,route FROM usage WHERE hour<?1 LIMIT ?2)",
 };
+/* NOLINTEND(bugprone-suspicious-missing-comma) */
 static_assert(DENIAL_COUNT == 6, "the columns of the schema");
 static_assert(USAGE_APPLICATION_ID == 1398032725 && USAGE_VERSION == 1,
 	      "the pragmas of the schema");
@@ -241,14 +243,13 @@ static void apply_cell_mark(struct usage *u, sqlite3_stmt *st)
 {
 	uint32_t denied[DENIAL_COUNT];
 
-	if (u->cells == NULL ||
-	    sqlite3_column_bytes(st, 4) != (int)sizeof(denied))
+	if (sqlite3_column_bytes(st, 4) != (int)sizeof(denied))
 		return;
 	memcpy(denied, sqlite3_column_blob(st, 4), sizeof(denied));
-	u->cells->put_back(u, (uint32_t)sqlite3_column_int64(st, 0),
-			   (uint64_t)sqlite3_column_int64(st, 1),
-			   (uint64_t)sqlite3_column_int64(st, 2),
-			   (uint64_t)sqlite3_column_int64(st, 3), denied);
+	usage_cells_put_back(u, (uint32_t)sqlite3_column_int64(st, 0),
+			     (uint64_t)sqlite3_column_int64(st, 1),
+			     (uint64_t)sqlite3_column_int64(st, 2),
+			     (uint64_t)sqlite3_column_int64(st, 3), denied);
 }
 
 static int each_row(struct usage *u, const char *sql,

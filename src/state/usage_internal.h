@@ -77,12 +77,10 @@ struct usage_batch {
 struct usage {
 	struct arena_file *file;
 	struct arena *arena;
-	const struct usage_cells *cells;
 	char path[PATH_MAX];
 	bool fresh; /* nothing in the marks is about this arena */
 	uint64_t retention_ms;
-	const struct usage_route *routes;
-	uint32_t routes_count;
+	const struct routes *routes;
 	/* the snapshot thread's */
 	sqlite3 *db; /* NULL: to be opened */
 	sqlite3_stmt *st[USAGE_STATEMENTS];

@@ -177,16 +177,14 @@ static int add_cells(struct reading *r)
 
 static int add_pending(struct reading *r)
 {
-	const struct usage_cells *cells = r->u->cells;
+	uint32_t left = usage_cells_count(r->u);
 	struct usage_batch *b = &r->batch;
-	uint32_t looked = 1, at = 0;
 	int rc = 0;
 
 	for (size_t i = 0; i < r->count; i++)
 		usage_find_key(r->u->arena, r->slots[i], b);
-	while (cells != NULL && rc == 0 && looked != 0) {
-		looked = cells->scan(r->u, b, NULL, cells->count(r->u) - at);
-		at += looked;
+	while (rc == 0 && left != 0) {
+		left -= usage_cells_scan(r->u, b, NULL, left);
 		rc = add_cells(r);
 	}
 	for (uint32_t i = 0; rc == 0 && i < b->count; i++) {
