@@ -198,7 +198,7 @@ void tables_recover(struct registry *g, const struct plan *plan)
 		for (uint32_t k = 0; k < subjects_capacity(&s); k++) {
 			struct outside *o = subjects_state(&s, k);
 
-			outside_recover(g->arena, r, o, subject_entries(r, o),
+			outside_recover(&g->claim, r, o, subject_entries(r, o),
 					subject_log2(r, s.stride), &now);
 		}
 	}

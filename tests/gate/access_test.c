@@ -34,8 +34,8 @@ Test(access, empty_lists_restrict_nothing)
 	struct access *a = block(0, 0, 0);
 	struct check_extra extra = {.route_hash = 5};
 
-	cr_assert_eq(access_check(a, NULL, 0), REASON_ALLOW);
-	cr_assert_eq(access_check(a, &extra, 7), REASON_ALLOW);
+	cr_assert_eq(access_allows(a, NULL, 0), REASON_ALLOW);
+	cr_assert_eq(access_allows(a, &extra, 7), REASON_ALLOW);
 	free(a);
 }
 
@@ -43,11 +43,11 @@ Test(access, scope_is_needed_only_when_asked_for)
 {
 	struct access *a = block(3, 0, 0);
 
-	cr_assert_eq(access_check(a, NULL, 0), REASON_ALLOW);
-	cr_assert_eq(access_check(a, NULL, 100), REASON_ALLOW);
-	cr_assert_eq(access_check(a, NULL, 102), REASON_ALLOW);
-	cr_assert_eq(access_check(a, NULL, 103), REASON_SCOPE);
-	cr_assert_eq(access_check(a, NULL, 200), REASON_SCOPE);
+	cr_assert_eq(access_allows(a, NULL, 0), REASON_ALLOW);
+	cr_assert_eq(access_allows(a, NULL, 100), REASON_ALLOW);
+	cr_assert_eq(access_allows(a, NULL, 102), REASON_ALLOW);
+	cr_assert_eq(access_allows(a, NULL, 103), REASON_SCOPE);
+	cr_assert_eq(access_allows(a, NULL, 200), REASON_SCOPE);
 	free(a);
 }
 
@@ -56,17 +56,17 @@ Test(access, route_must_be_one_of_those_listed)
 	struct access *a = block(2, 3, 0);
 	struct check_extra extra = {.route_hash = 200};
 
-	cr_assert_eq(access_check(a, &extra, 0), REASON_ALLOW);
+	cr_assert_eq(access_allows(a, &extra, 0), REASON_ALLOW);
 	extra.route_hash = 202;
-	cr_assert_eq(access_check(a, &extra, 101), REASON_ALLOW);
+	cr_assert_eq(access_allows(a, &extra, 101), REASON_ALLOW);
 	extra.route_hash = 203;
-	cr_assert_eq(access_check(a, &extra, 0), REASON_ROUTE);
+	cr_assert_eq(access_allows(a, &extra, 0), REASON_ROUTE);
 	extra.route_hash = 100;
-	cr_assert_eq(access_check(a, &extra, 0), REASON_ROUTE, "a scope's");
+	cr_assert_eq(access_allows(a, &extra, 0), REASON_ROUTE, "a scope's");
 	extra.route_hash = 0;
-	cr_assert_eq(access_check(a, &extra, 0), REASON_ROUTE);
-	cr_assert_eq(access_check(a, NULL, 0), REASON_ROUTE);
-	cr_assert_eq(access_check(a, NULL, 999), REASON_SCOPE, "scope first");
+	cr_assert_eq(access_allows(a, &extra, 0), REASON_ROUTE);
+	cr_assert_eq(access_allows(a, NULL, 0), REASON_ROUTE);
+	cr_assert_eq(access_allows(a, NULL, 999), REASON_SCOPE, "scope first");
 	free(a);
 }
 
@@ -76,7 +76,7 @@ static enum reason from(const struct access *a,
 	struct check_extra extra = {.has_address = true};
 
 	memcpy(extra.address, address, 16);
-	return access_check(a, &extra, 0);
+	return access_allows(a, &extra, 0);
 }
 
 Test(access, network_of_every_length_ends_at_its_bit)
@@ -136,15 +136,15 @@ Test(access, any_of_several_networks_will_do_and_no_address_will_not)
 	set_network(&access_networks(a)[1], three, 128);
 	extra.has_address = true;
 	memcpy(extra.address, one, 16);
-	cr_assert_eq(access_check(a, &extra, 0), REASON_ALLOW);
+	cr_assert_eq(access_allows(a, &extra, 0), REASON_ALLOW);
 	memcpy(extra.address, three, 16);
-	cr_assert_eq(access_check(a, &extra, 0), REASON_ALLOW);
+	cr_assert_eq(access_allows(a, &extra, 0), REASON_ALLOW);
 	memcpy(extra.address, two, 16);
-	cr_assert_eq(access_check(a, &extra, 0), REASON_NETWORK);
+	cr_assert_eq(access_allows(a, &extra, 0), REASON_NETWORK);
 	extra.has_address = false;
 	memcpy(extra.address, one, 16);
-	cr_assert_eq(access_check(a, &extra, 0), REASON_NETWORK);
+	cr_assert_eq(access_allows(a, &extra, 0), REASON_NETWORK);
 	extra.route_hash = 0;
-	cr_assert_eq(access_check(a, &extra, 0), REASON_ROUTE, "route first");
+	cr_assert_eq(access_allows(a, &extra, 0), REASON_ROUTE, "route first");
 	free(a);
 }

@@ -39,7 +39,7 @@ static void set_up(void)
 	atomic_store(&w.arena.arena.header->cells, BLOCK);
 	org = (struct org_record){
 		.name = "acme", .limit = 20, .window_ms = 60000};
-	cr_assert_eq(registry_org_create(w.registry, &org), 0);
+	cr_assert_eq(registry_org_create(w.registry, &org, 0), 0);
 	key = world_key(&w, org.slot, text);
 	gate_configure(&w.gate, &(struct gate_options){.routes = &routes});
 	claim_init(&claim, &w.arena.arena, 7, NULL);

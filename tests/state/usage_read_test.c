@@ -43,8 +43,8 @@ static void set_up(void)
 	world_start(&w);
 	strcpy(org.name, "acme");
 	strcpy(other.name, "other");
-	cr_assert_eq(registry_org_create(w.registry, &org), 0);
-	cr_assert_eq(registry_org_create(w.registry, &other), 0);
+	cr_assert_eq(registry_org_create(w.registry, &org, 0), 0);
+	cr_assert_eq(registry_org_create(w.registry, &other, 0), 0);
 	add_project(&projects[0], "one");
 	add_project(&projects[1], "two");
 	for (uint32_t i = 0; i < KEYS; i++) {
