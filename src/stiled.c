@@ -61,6 +61,7 @@ struct daemon {
 	struct civil civil;
 	struct usage *usage;
 	struct keytable table;
+	struct routes routes;
 	struct epoch epoch;
 	struct registry *registry;
 	struct workers_shared shared;
@@ -260,6 +261,14 @@ static int open_registry(struct daemon *d)
 		.default_window_ms = c->default_window_ms,
 		.key_prefix = c->key_prefix,
 		.strict = c->restore == RESTORE_STRICT,
+		.request_ids = c->request_ids,
+		.request_id_ms = (uint64_t)c->request_id_ttl_s * 1000,
+		.holds = c->holds,
+		.hold_ms = (uint64_t)c->hold_ttl_s * 1000,
+		.hold_keep = c->hold_expiry == HOLD_EXPIRY_KEEP,
+		.cells = c->usage_cells,
+		.subjects = c->rule_subjects,
+		.routes = &d->routes,
 	};
 	struct registry_report report;
 	int r;
@@ -346,6 +355,10 @@ static int start_workers(struct daemon *d)
 		.recv_buffers = c->recv_buffers,
 		.send_buffers = c->send_buffers,
 		.output_bytes_max = c->output_bytes_max,
+		.gate = {.routes = &d->routes,
+			 .once_ms = (uint64_t)c->request_id_ttl_s * 1000,
+			 .hold_ms = (uint64_t)c->hold_ttl_s * 1000,
+			 .hold_keep = c->hold_expiry == HOLD_EXPIRY_KEEP},
 		.http = {.reset_is_delta = c->reset_form == RESET_DELTA,
 			 .errors = (enum http_errors)c->error_form,
 			 .realm = c->realm},

@@ -12,6 +12,7 @@
 
 static const char *const reset_forms[] = {"epoch", "delta", NULL};
 static const char *const error_forms[] = {"flat", "nested", "problem", NULL};
+static const char *const hold_expiries[] = {"return", "keep", NULL};
 static const char *const restore_modes[] = {"snapshot", "strict", NULL};
 static const char *const pin_modes[] = {"off", "on", NULL};
 static const char *const log_levels[] = {"debug", "info", "warn", "error",
@@ -123,6 +124,33 @@ const struct option config_options[] = {
 	 AT(snapshot_interval_s), NULL,
 	 "Counters are written to state/ this often; 0s only on demand and at "
 	 "exit."},
+	{"request_ids", OPTION_COUNT, "entries", "32768", 0, 16777216,
+	 AT(request_ids), NULL,
+	 "Request ids that are remembered at a time; beyond them a check is "
+	 "charged as if it named none, and counted."},
+	{"request_id_ttl", OPTION_SECONDS, "seconds", "10s", 0, 3600,
+	 AT(request_id_ttl_s), NULL,
+	 "The same request id of the same key with the same cost is charged "
+	 "once within this time; 0s: not remembered."},
+	{"holds", OPTION_COUNT, "holds", "16384", 0, 8388608, AT(holds), NULL,
+	 "Reservations and leases at a time, all workers together; beyond "
+	 "them they are answered 503."},
+	{"hold_ttl", OPTION_SECONDS, "seconds", "5m", 1, 604800, AT(hold_ttl_s),
+	 NULL,
+	 "A reservation that does not say how long it lasts expires after "
+	 "this."},
+	{"hold_expiry", OPTION_CHOICE, "", "return", 0, 0, AT(hold_expiry),
+	 hold_expiries,
+	 "What becomes of the units of a reservation that nobody settled: "
+	 "given back (return) or kept charged (keep)."},
+	{"usage_cells", OPTION_COUNT, "cells", "16384", 0, 16777216,
+	 AT(usage_cells), NULL,
+	 "Keys on routes, and keys that are denied, whose usage is counted "
+	 "apart at a time."},
+	{"rule_subjects", OPTION_COUNT, "subjects", "4096", 16, 16777216,
+	 AT(rule_subjects), NULL,
+	 "Projects, keys, labels or addresses that a limit counts at a time, "
+	 "when it does not say (--max-subjects)."},
 	{"usage_interval", OPTION_SECONDS, "seconds", "5s", 1, 3600,
 	 AT(usage_interval_s), NULL,
 	 "What was used is added to state/usage.db this often, and at the turn "

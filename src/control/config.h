@@ -25,6 +25,7 @@ struct listener_config {
 	uint32_t max_connections;
 };
 
+enum hold_expiry { HOLD_EXPIRY_RETURN, HOLD_EXPIRY_KEEP };
 enum restore_mode { RESTORE_SNAPSHOT, RESTORE_STRICT };
 enum reset_form { RESET_EPOCH, RESET_DELTA };
 enum error_form { ERRORS_FLAT, ERRORS_NESTED, ERRORS_PROBLEM };
@@ -54,6 +55,13 @@ struct config {
 	enum reset_form reset_form; /* http.reset: epoch|delta */
 	enum error_form error_form; /* http.errors: flat|nested|problem */
 	uint32_t snapshot_interval_s; /* 10; 0 = on demand and at exit only */
+	uint32_t request_ids;         /* 32768 */
+	uint32_t request_id_ttl_s;    /* 10; 0 = not remembered */
+	uint32_t holds;               /* 16384 */
+	uint32_t hold_ttl_s;          /* 300 */
+	int hold_expiry;              /* enum hold_expiry */
+	uint32_t usage_cells;         /* 16384 */
+	uint32_t rule_subjects;       /* 4096 */
 	uint32_t usage_interval_s;    /* 5 */
 	uint32_t usage_retention_s;   /* 90 days; 0 = for ever */
 	enum restore_mode restore;

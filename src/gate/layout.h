@@ -33,6 +33,7 @@
 #define ARENA_RING_BYTES (UINT64_C(1) << 34)
 #define ARENA_OWNERS 64 /* workers 0..61, see below */
 #define OWNER_CONTROL 63
+#define OWNER_EXPIRY 62 /* the control thread too, for ending holds */
 #define WORKERS_MAX 62
 
 typedef _Atomic(uint64_t) word_t;
@@ -409,6 +410,8 @@ struct arena_header {
 	half_t project_slots;
 	half_t key_slots;
 	uint32_t holds_count;
+	half_t attention; /* a project wants it */
+	uint32_t spare32;
 	uint64_t seed;   /* of the hashes of subjects; drawn when made */
 	word_t civil_ns; /* offset of the civil clock (base/civil.h) */
 	/* RING_WORDs of what all share; 0: not made yet */

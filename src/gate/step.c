@@ -173,6 +173,8 @@ void step_charge_budget(struct step *s, struct project *p, unsigned i,
 		/* PAIRS: the control thread's exchange, which then looks at the
 		 * words themselves: a mere nudge. */
 		atomic_store_explicit(&p->attention, 1, memory_order_relaxed);
+		atomic_store_explicit(&s->arena->header->attention, 1,
+				      memory_order_relaxed);
 		if (s->counters != NULL)
 			counter_add(&s->counters->thresholds, 1);
 	}

@@ -87,11 +87,6 @@ int64_t registry_now_ms(const struct registry *g)
 				       clock_ns(CLOCK_BOOTTIME));
 }
 
-bool registry_step(struct registry *g)
-{
-	return periods_step(g->periods, (uint64_t)registry_now_ms(g));
-}
-
 int registry_open(struct registry **ret_registry, struct records *records,
 		  struct arena_file *arena, bool fresh, struct keytable *table,
 		  struct epoch *epoch, const char *state_dir,
@@ -115,9 +110,9 @@ int registry_open(struct registry **ret_registry, struct records *records,
 	rings_init(&g->rings, arena, options->ring_bytes, fresh);
 	memset(ret_report, 0, sizeof(*ret_report));
 
-	r = periods_new(&g->periods, &g->claim, options->max_projects + 1);
+	r = calendar_open(g);
 	if (r < 0) {
-		snprintf(err, err_len, "no memory for periods");
+		snprintf(err, err_len, "no memory for the calendar");
 		goto out_free;
 	}
 	r = records_count(records, &counts);
@@ -154,7 +149,7 @@ int registry_open(struct registry **ret_registry, struct records *records,
 out_table:
 	keytable_deinit(table);
 out_free:
-	periods_free(g->periods);
+	calendar_close(g);
 	registry_plans_unload(g);
 	rings_deinit(&g->rings);
 	free(g);
@@ -164,7 +159,7 @@ out_free:
 struct registry *registry_close(struct registry *g)
 {
 	keytable_deinit(g->table);
-	periods_free(g->periods);
+	calendar_close(g);
 	registry_plans_unload(g);
 	rings_deinit(&g->rings);
 	free(g);

@@ -38,6 +38,7 @@ enum registry_outcome {
 };
 
 struct registry;
+struct routes;
 struct arena_file;
 struct epoch;
 struct keytable;
@@ -52,6 +53,9 @@ struct registry_options {
 	 * of the table of a rule that does not say. */
 	uint32_t request_ids, cells, holds, subjects;
 	uint64_t request_id_ms; /* an id is remembered */
+	uint64_t hold_ms;       /* a reservation lasts, when it does not say */
+	bool hold_keep;         /* one that expires stays charged */
+	const struct routes *routes; /* kept */
 	/* Windows of a fresh arena count as full until they have passed, unless
 	 * a snapshot of a clean stop was restored: from the boot on when nobody
 	 * has served since, else from now on. To tell the two apart a snapshot

@@ -8,6 +8,7 @@
 #include "state/access.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* ---- access of keys ---- */
 
@@ -100,8 +101,10 @@ int registry_project_create_capped(struct registry *g,
 	}
 	r = registry_commit(g, "project");
 	/* No key names it yet: nobody to wait for. */
-	for (unsigned i = 0; i < count && r == 0; i++)
+	for (unsigned i = 0; i < count && r == 0; i++) {
+		r = calendar_budget(g, &budgets[i]);
 		apply_budget(g, rec->slot, budgets[i].idx, budgets[i].units);
+	}
 	return r;
 }
 
@@ -152,6 +155,10 @@ int registry_budget_set(struct registry *g, struct budget_record *budget)
 		epoch_wait(g->epoch);
 		apply_budget_reset(g, budget->project, budget->idx);
 	}
+	r = calendar_budget(g, budget);
+	if (r < 0)
+		return registry_fail(g, r, "the budget's period: %s",
+				     strerror(-r));
 	apply_budget(g, budget->project, budget->idx, budget->units);
 	epoch_wait(g->epoch);
 	return 0;
@@ -167,6 +174,7 @@ int registry_budget_remove(struct registry *g, uint32_t project, uint8_t idx)
 			"budget");
 	if (r != 0)
 		return r;
+	periods_clear(g->periods, project, idx);
 	apply_budget(g, project, idx, BUDGET_NONE);
 	epoch_wait(g->epoch);
 	return 0;
@@ -176,8 +184,11 @@ int registry_budget_remove(struct registry *g, uint32_t project, uint8_t idx)
 
 static int load_budget(const struct budget_record *rec, void *arg)
 {
-	apply_budget(arg, rec->project, rec->idx, rec->units);
-	return 0;
+	int r = calendar_budget(arg, rec);
+
+	if (r == 0)
+		apply_budget(arg, rec->project, rec->idx, rec->units);
+	return r;
 }
 
 /* Rows come key by key: what was collected belongs to one. */

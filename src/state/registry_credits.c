@@ -124,7 +124,7 @@ static int finish(struct registry *g, uint32_t org, int r, const char *why)
 	}
 	gone = apply_credits_swap(g, org, block, pools.at, pools.count, rests);
 	tell_rests(g, org, rests, gone, why);
-	return 0;
+	return g->renewing ? 0 : calendar_subscription(g, org);
 }
 
 /* Begins a change of the credits of an organization, which are counted from
@@ -486,8 +486,11 @@ static int load_org(struct loading *l)
 	void *more;
 	int r;
 
-	if (l->org == 0 || up_to_date(g, l->org, &l->pools))
+	if (l->org == 0)
 		return 0;
+	r = calendar_subscription(g, l->org);
+	if (r != 0 || up_to_date(g, l->org, &l->pools))
+		return r;
 	if (l->pools.count > CREDIT_POOLS_MAX)
 		return -EBADMSG;
 	r = apply_credits_make(g, l->pools.count, &block);

@@ -13,6 +13,7 @@
  * needs in the arena, commit, let the arena follow, grace period, give back
  * what is no longer used. Whatever can fail comes before the commit.
  */
+#include "base/counters.h"
 #include "base/keytext.h"
 #include "gate/claim.h"
 #include "gate/layout.h"
@@ -22,6 +23,7 @@
 #include "state/records_credits.h"
 #include "state/records_events.h"
 #include "state/registry.h"
+#include "state/renewals.h"
 #include "state/rings.h"
 
 #include <inttypes.h>
@@ -72,6 +74,10 @@ struct registry {
 	struct claim claim;
 	struct rings rings;
 	struct periods *periods;
+	struct renewals *renewals;
+	bool renewing;
+	struct gate *expiry; /* ends holds, by OWNER_EXPIRY */
+	struct counters expiry_counters;
 	struct keytext_prefix prefix;
 	struct registry_options options;
 	struct plan_rules *plans[PLANS_MAX + 1]; /* by slot; NULL: to be read */
@@ -79,7 +85,7 @@ struct registry {
 	size_t adopting; /* where in shares the last one was */
 	struct rule_table *tables;
 	size_t tables_count, tables_room;
-	struct table_tending once_tending;
+	struct table_tending once_tending, cells_tending;
 	/* A bit for each organization that may have rules of its own. */
 	uint8_t *ruled;
 	struct rule_record own[RULES_OF_ONE_MAX]; /* to build with */
@@ -145,6 +151,17 @@ void tables_deinit(struct registry *g);
  * rings_settle(). */
 int shared_adopt(struct registry *g);
 int shared_make(struct registry *g);
+
+/* ---- registry_calendar.c ---- */
+
+int calendar_open(struct registry *g);
+void calendar_close(struct registry *g);
+/* A budget that is recorded and not capped yet: its period is published. */
+int calendar_budget(struct registry *g, const struct budget_record *budget);
+/* Its time zone or billing day. */
+int calendar_org_changed(struct registry *g, uint32_t org);
+/* Its subscription has come, gone or been renewed. */
+int calendar_subscription(struct registry *g, uint32_t org);
 
 /* ---- registry_plans.c ---- */
 

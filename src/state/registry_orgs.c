@@ -187,6 +187,8 @@ int registry_org_set_billing(struct registry *g, uint32_t slot,
 				    records_org_set_billing(g->records, slot,
 							    anchor_day, zone),
 				    "organization");
+	if (r == 0)
+		r = calendar_org_changed(g, slot);
 	return r;
 }
 

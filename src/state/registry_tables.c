@@ -17,6 +17,7 @@
 #include "gate/step.h"
 #include "gate/subjects.h"
 #include "state/arena.h"
+#include "state/usage_cells.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -340,6 +341,8 @@ void registry_tend(struct registry *g)
 	epoch_wait(g->epoch);
 	if (subjects_open(&t, g->arena, claim_load(&g->arena->header->once)))
 		tend(g, &t, &g->once_tending, once_is_at_rest, &r);
+	if (subjects_open(&t, g->arena, claim_load(&g->arena->header->cells)))
+		tend(g, &t, &g->cells_tending, usage_cell_at_rest, &r);
 	for (size_t i = 0; i < g->tables_count; i++) {
 		struct rule_table *table = &g->tables[i];
 

@@ -18,6 +18,7 @@
 #include "base/epoch.h"
 #include "base/handoff.h"
 #include "base/keytext.h"
+#include "gate/decide.h"
 #include "wire/http.h"
 
 #include <pthread.h>
@@ -44,6 +45,7 @@ struct workers_options {
 	uint32_t send_buffers;
 	uint64_t output_bytes_max;
 	struct keytext_prefix prefix;
+	struct gate_options gate; /* owners: set by workers_start() */
 	struct http_options http;
 };
 

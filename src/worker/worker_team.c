@@ -146,6 +146,12 @@ struct worker *worker_new(struct workers *t, uint32_t idx)
 	epoch_register(t->shared->epoch, &w->reader);
 	gate_init(&w->gate, t->shared->arena, t->shared->table,
 		  &t->shared->options.prefix, idx, &w->counters);
+	if (t->shared->options.gate.routes != NULL) {
+		struct gate_options gate = t->shared->options.gate;
+
+		gate.owners = t->count;
+		gate_configure(&w->gate, &gate);
+	}
 	/* Blocking ones are written by a thread of the kernel's. */
 	w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (w->wake_fd < 0) {

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the registry does by the calendar and by the clock, once a second:
+ * periods of budgets, renewals of subscriptions, pools that expire, budgets
+ * that have crossed a threshold, holds whose time has passed, entries of
+ * tables that are at rest.
+ */
+#include "state/registry_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "gate/decide.h"
+#include "state/period.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- budgets ---- */
+
+static int set_period(struct registry *g, const struct org_record *org,
+		      const struct budget_record *budget)
+{
+	return periods_set(g->periods, budget->project, budget->idx,
+			   (enum period_kind)budget->period, org->timezone,
+			   org->anchor_day, (uint64_t)registry_now_ms(g));
+}
+static_assert((int)PERIOD_DAY == (int)BUDGET_PER_DAY &&
+		      (int)PERIOD_WEEK == (int)BUDGET_PER_WEEK &&
+		      (int)PERIOD_MONTH == (int)BUDGET_PER_MONTH &&
+		      (int)PERIOD_BILLING == (int)BUDGET_PER_BILLING,
+	      "the records hold the numbers of period kinds");
+
+int calendar_budget(struct registry *g, const struct budget_record *budget)
+{
+	struct org_record org;
+	int r = records_org_get(g->records,
+				g->arena->projects[budget->project].org, &org);
+
+	return r == 0 ? set_period(g, &org, budget) : r;
+}
+
+struct resetting {
+	struct registry *g;
+	const struct org_record *org;
+	int failed;
+};
+
+static int reset_budget(const struct budget_record *budget, void *arg)
+{
+	struct resetting *s = arg;
+
+	s->failed = set_period(s->g, s->org, budget);
+	return s->failed;
+}
+
+static int reset_project(const struct project_record *project, void *arg)
+{
+	struct resetting *s = arg;
+
+	return records_each_budget(s->g->records, project->slot, reset_budget,
+				   s);
+}
+
+int calendar_org_changed(struct registry *g, uint32_t slot)
+{
+	struct org_record org;
+	struct resetting s = {.g = g, .org = &org};
+	int r = records_org_get(g->records, slot, &org);
+
+	if (r == 0)
+		r = records_each_project(g->records, slot, 0, 0, reset_project,
+					 &s);
+	return r == 0 ? calendar_subscription(g, slot) : r;
+}
+
+static unsigned percent_crossed(const struct budget_view *v)
+{
+	static const unsigned thresholds[] = {100, 80, 50};
+	uint64_t spent = v->used - v->returned;
+
+	for (unsigned i = 0; i < 3; i++)
+		if (v->cap > 0 &&
+		    spent >= v->cap / 100 * thresholds[i] +
+				     v->cap % 100 * thresholds[i] / 100)
+			return thresholds[i];
+	return 0;
+}
+
+static const char *per_name(uint8_t period)
+{
+	return period_kind_name((enum period_kind)period);
+}
+
+static int raise(struct registry *g, const struct budget_record *budget,
+		 const struct budget_view *v, unsigned percent)
+{
+	const struct project *p = &g->arena->projects[budget->project];
+	const struct org *org = &g->arena->orgs[p->org];
+	struct event_record e = {
+		.at_ms = registry_now_ms(g),
+		.kind = "budget.threshold",
+		.org = p->org,
+		.project = budget->project,
+	};
+	int r;
+
+	snprintf(e.body, sizeof(e.body),
+		 "{\"org\":\"%.8s\",\"project\":\"%.8s\",\"budget\":%u,"
+		 "\"period\":\"%s\",\"threshold\":%u,\"used\":%" PRIu64
+		 ",\"cap\":%" PRIu64 "}",
+		 org->id.c, p->id.c, budget->idx, per_name(budget->period),
+		 percent, v->used - v->returned, v->cap);
+	snprintf(e.once, sizeof(e.once), "budget:%.8s:%u:%u:%u:%u", p->id.c,
+		 budget->idx, budget->period, v->period, percent);
+	r = records_event_insert(g->records, &e);
+	return r == RECORDS_EXISTS ? 0 : r;
+}
+
+static int tell_budget(const struct budget_record *budget, void *arg)
+{
+	static const unsigned thresholds[] = {50, 80, 100};
+	struct registry *g = arg;
+	const struct budget *b =
+		&g->arena->projects[budget->project].budgets[budget->idx];
+	struct budget_view v;
+	unsigned crossed;
+	int r = 0;
+
+	budget_read(b, claim_load(&b->used), claim_load(&b->returned),
+		    (uint64_t)registry_now_ms(g), &v);
+	crossed = v.cap != BUDGET_NONE ? percent_crossed(&v) : 0;
+	for (unsigned i = 0; i < 3 && r == 0; i++)
+		if (thresholds[i] <= crossed)
+			r = raise(g, budget, &v, thresholds[i]);
+	return r;
+}
+
+/* Budgets of projects that a check has driven over a threshold. */
+static void tell_thresholds(struct registry *g)
+{
+	struct arena_header *h = g->arena->header;
+	uint32_t slot;
+	int r = 0;
+
+	/* PAIRS: charge_budgets(), relaxed, here and below: nudges. Whoever
+	 * nudges after this is seen a step later. */
+	if (atomic_exchange_explicit(&h->attention, 0, memory_order_relaxed) ==
+	    0)
+		return;
+	for (slot = 1; slot < slots_read(&h->project_slots) && r == 0; slot++) {
+		struct project *p = &g->arena->projects[slot];
+
+		if (atomic_load_explicit(&p->attention, memory_order_relaxed) ==
+		    0)
+			continue;
+		atomic_store_explicit(&p->attention, 0, memory_order_relaxed);
+		r = records_each_budget(g->records, slot, tell_budget, g);
+		if (r != 0)
+			atomic_store_explicit(&p->attention, 1,
+					      memory_order_relaxed);
+	}
+	/* The disk: tried again a step later. */
+	if (r != 0)
+		atomic_store_explicit(&h->attention, 1, memory_order_relaxed);
+}
+
+/* ---- subscriptions ---- */
+
+static int renew(void *arg, uint32_t org, const struct period *month)
+{
+	struct registry *g = arg;
+
+	int r;
+
+	(void)month; /* the new pool's date is in it */
+	g->renewing = true;
+	r = registry_credits_renew(g, org, registry_now_ms(g));
+	g->renewing = false;
+	return r;
+}
+
+struct newest {
+	int64_t renewed_ms;
+};
+
+static int see_pool(const struct pool_record *rec, void *arg)
+{
+	struct newest *n = arg;
+
+	if (rec->closed_ms == 0 && rec->renewed_ms > n->renewed_ms)
+		n->renewed_ms = rec->renewed_ms;
+	return 0;
+}
+
+int calendar_subscription(struct registry *g, uint32_t slot)
+{
+	struct period_rule rule = {.kind = PERIOD_BILLING};
+	struct newest n = {0};
+	struct org_record org;
+	struct period month;
+	struct zone *zone;
+	int r = records_each_pool(g->records, slot, see_pool, &n);
+
+	if (r == 0 && n.renewed_ms == 0) {
+		renewals_clear(g->renewals, slot);
+		return 0;
+	}
+	if (r == 0)
+		r = records_org_get(g->records, slot, &org);
+	if (r == 0)
+		r = zone_open(&zone, org.timezone);
+	if (r != 0)
+		return r;
+	rule.zone = zone;
+	rule.anchor_day = org.anchor_day;
+	period_at(&rule, (uint64_t)n.renewed_ms, &month);
+	zone_free(zone);
+	return renewals_set(g->renewals, slot, org.timezone, org.anchor_day,
+			    month.number, (uint64_t)registry_now_ms(g));
+}
+
+/* ---- the step ---- */
+
+int calendar_open(struct registry *g)
+{
+	const struct gate_options options = {
+		.routes = g->options.routes,
+		.hold_ms = g->options.hold_ms,
+		.hold_keep = g->options.hold_keep,
+	};
+	int r = periods_new(&g->periods, &g->claim,
+			    g->options.max_projects + 1);
+
+	if (r == 0)
+		r = renewals_new(&g->renewals, g->options.max_orgs + 1, renew,
+				 g);
+	g->expiry = aligned_alloc(LINE_BYTES, sizeof(*g->expiry));
+	if (r == 0 && g->expiry == NULL)
+		r = -ENOMEM;
+	if (r < 0)
+		return r;
+	memset(&g->expiry_counters, 0, sizeof(g->expiry_counters));
+	gate_init(g->expiry, g->arena, g->table, &g->prefix, OWNER_EXPIRY,
+		  &g->expiry_counters);
+	if (options.routes != NULL)
+		gate_configure(g->expiry, &options);
+	/* Of what a process that died has not told. */
+	atomic_store_explicit(&g->arena->header->attention, 1,
+			      memory_order_relaxed);
+	return 0;
+}
+
+void calendar_close(struct registry *g)
+{
+	periods_free(g->periods);
+	renewals_free(g->renewals);
+	free(g->expiry);
+}
+
+/* Pools that are closed in one step. */
+#define EXPIRE_MAX 64u
+
+bool registry_step(struct registry *g)
+{
+	uint64_t now_ms = (uint64_t)registry_now_ms(g);
+	struct instant now = instant_now();
+	bool more = periods_step(g->periods, now_ms);
+
+	more |= renewals_step(g->renewals, now_ms);
+	more |= registry_credits_expire(g, (int64_t)now_ms, EXPIRE_MAX) ==
+		(int)EXPIRE_MAX;
+	tell_thresholds(g);
+	gate_expire(g->expiry, 0, g->arena->header->holds_count, &now, now_ms);
+	registry_tend(g);
+	return more;
+}
