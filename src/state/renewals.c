@@ -81,7 +81,7 @@ static int make_room(struct renewals *r, uint32_t org)
 int renewals_set(struct renewals *r, uint32_t org, const char *zone,
 		 unsigned anchor_day, uint32_t last, uint64_t civil_ms)
 {
-	struct period now;
+	struct period now = {0};
 	int result = make_room(r, org);
 
 	if (result == 0)

@@ -114,10 +114,9 @@ static int place_of(struct turnover *t, const char *name,
 	}
 	memcpy(p->name, name, strlen(name)); /* zone_open() knows its length */
 	memset(p->groups, 0xff, sizeof(p->groups));
-	memmove(&t->places[at + 1], &t->places[at],
-		(t->place_count - at) * sizeof(t->places[0]));
+	for (uint32_t i = t->place_count++; i > at; i--)
+		t->places[i] = t->places[i - 1];
 	t->places[at] = p;
-	t->place_count++;
 	*ret_place = p;
 	return 0;
 }
