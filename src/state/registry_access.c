@@ -8,7 +8,6 @@
 #include "state/access.h"
 
 #include <errno.h>
-#include <string.h>
 
 /* ---- access of keys ---- */
 
@@ -102,7 +101,7 @@ int registry_project_create_capped(struct registry *g,
 	r = registry_commit(g, "project");
 	/* No key names it yet: nobody to wait for. */
 	for (unsigned i = 0; i < count && r == 0; i++) {
-		r = calendar_budget(g, &budgets[i]);
+		r = registry_budget_follow(g, &budgets[i]);
 		apply_budget(g, rec->slot, budgets[i].idx, budgets[i].units);
 	}
 	return r;
@@ -154,14 +153,11 @@ int registry_budget_set(struct registry *g, struct budget_record *budget)
 		apply_budget(g, budget->project, budget->idx, BUDGET_NONE);
 		epoch_wait(g->epoch);
 		apply_budget_reset(g, budget->project, budget->idx);
+		r = registry_budget_follow(g, budget);
 	}
-	r = calendar_budget(g, budget);
-	if (r < 0)
-		return registry_fail(g, r, "the budget's period: %s",
-				     strerror(-r));
 	apply_budget(g, budget->project, budget->idx, budget->units);
 	epoch_wait(g->epoch);
-	return 0;
+	return r;
 }
 
 int registry_budget_remove(struct registry *g, uint32_t project, uint8_t idx)
@@ -184,10 +180,9 @@ int registry_budget_remove(struct registry *g, uint32_t project, uint8_t idx)
 
 static int load_budget(const struct budget_record *rec, void *arg)
 {
-	int r = calendar_budget(arg, rec);
+	int r = registry_budget_follow(arg, rec);
 
-	if (r == 0)
-		apply_budget(arg, rec->project, rec->idx, rec->units);
+	apply_budget(arg, rec->project, rec->idx, rec->units);
 	return r;
 }
 

@@ -19,62 +19,6 @@
 
 /* ---- budgets ---- */
 
-static int set_period(struct registry *g, const struct org_record *org,
-		      const struct budget_record *budget)
-{
-	return periods_set(g->periods, budget->project, budget->idx,
-			   (enum period_kind)budget->period, org->timezone,
-			   org->anchor_day, (uint64_t)registry_now_ms(g));
-}
-static_assert((int)PERIOD_DAY == (int)BUDGET_PER_DAY &&
-		      (int)PERIOD_WEEK == (int)BUDGET_PER_WEEK &&
-		      (int)PERIOD_MONTH == (int)BUDGET_PER_MONTH &&
-		      (int)PERIOD_BILLING == (int)BUDGET_PER_BILLING,
-	      "the records hold the numbers of period kinds");
-
-int calendar_budget(struct registry *g, const struct budget_record *budget)
-{
-	struct org_record org;
-	int r = records_org_get(g->records,
-				g->arena->projects[budget->project].org, &org);
-
-	return r == 0 ? set_period(g, &org, budget) : r;
-}
-
-struct resetting {
-	struct registry *g;
-	const struct org_record *org;
-	int failed;
-};
-
-static int reset_budget(const struct budget_record *budget, void *arg)
-{
-	struct resetting *s = arg;
-
-	s->failed = set_period(s->g, s->org, budget);
-	return s->failed;
-}
-
-static int reset_project(const struct project_record *project, void *arg)
-{
-	struct resetting *s = arg;
-
-	return records_each_budget(s->g->records, project->slot, reset_budget,
-				   s);
-}
-
-int calendar_org_changed(struct registry *g, uint32_t slot)
-{
-	struct org_record org;
-	struct resetting s = {.g = g, .org = &org};
-	int r = records_org_get(g->records, slot, &org);
-
-	if (r == 0)
-		r = records_each_project(g->records, slot, 0, 0, reset_project,
-					 &s);
-	return r == 0 ? calendar_subscription(g, slot) : r;
-}
-
 static unsigned percent_crossed(const struct budget_view *v)
 {
 	static const unsigned thresholds[] = {100, 80, 50};

@@ -156,10 +156,6 @@ int shared_make(struct registry *g);
 
 int calendar_open(struct registry *g);
 void calendar_close(struct registry *g);
-/* A budget that is recorded and not capped yet: its period is published. */
-int calendar_budget(struct registry *g, const struct budget_record *budget);
-/* Its time zone or billing day. */
-int calendar_org_changed(struct registry *g, uint32_t org);
 /* Its subscription has come, gone or been renewed. */
 int calendar_subscription(struct registry *g, uint32_t org);
 
@@ -273,6 +269,16 @@ int registry_pool_insert(struct registry *g, struct pool_record *rec,
 			 const char *why);
 /* At start: the organizations' pools follow the records. */
 int registry_credits_load(struct registry *g);
+
+/* ---- registry_periods.c ---- */
+
+/* REGISTRY_INVALID: there is no such time zone. */
+int registry_zone_check(struct registry *g, const char *zone);
+/* Publishes the periods of a budget, now and whenever one ends. */
+int registry_budget_follow(struct registry *g, const struct budget_record *b);
+/* The organization has another time zone or anchor day: the periods of all its
+ * budgets. With a grace period. */
+int registry_rebill(struct registry *g, uint32_t org);
 
 /* ---- registry_access.c ---- */
 

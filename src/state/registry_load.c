@@ -303,5 +303,8 @@ int registry_load(struct registry *g, bool *fresh,
 					"capacity is lower than what exists)"
 				      : "",
 			 r == -EIO ? records_error(g->records) : "");
+	/* A time zone that was there when it was recorded. */
+	if (r == -ENOENT)
+		snprintf(err, err_len, "%s", g->error);
 	return r;
 }

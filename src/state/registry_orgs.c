@@ -9,11 +9,8 @@
 #include "gate/step.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#define ZONES "/usr/share/zoneinfo/"
 #define NO_ROOM                                                                \
 	"no room for another window: raise ring_bytes or the size of the "     \
 	"arena's tmpfs"
@@ -155,20 +152,6 @@ int registry_org_set_suspended(struct registry *g, uint32_t slot,
 	return 0;
 }
 
-/* Is it a name of the time zone database? */
-static bool zone_exists(const char *zone)
-{
-	char path[sizeof(ZONES) + TIMEZONE_MAX_BYTES];
-	struct stat st;
-
-	if (strlen(zone) > TIMEZONE_MAX_BYTES || zone[0] == '/' ||
-	    strstr(zone, "..") != NULL)
-		return false;
-	snprintf(path, sizeof(path), ZONES "%s", zone);
-	return strcmp(zone, "UTC") == 0 ||
-	       (stat(path, &st) == 0 && S_ISREG(st.st_mode));
-}
-
 int registry_org_set_billing(struct registry *g, uint32_t slot,
 			     uint8_t anchor_day, const char *zone)
 {
@@ -177,19 +160,17 @@ int registry_org_set_billing(struct registry *g, uint32_t slot,
 	if (anchor_day < 1 || anchor_day > 31)
 		return registry_fail(g, REGISTRY_INVALID,
 				     "a billing day is 1 to 31");
-	if (!zone_exists(zone))
-		return registry_fail(g, REGISTRY_INVALID,
-				     "no such time zone; expected a name such "
-				     "as Europe/Berlin");
-	r = registry_begin(g, "organization");
+	r = registry_zone_check(g, zone);
+	if (r == 0)
+		r = registry_begin(g, "organization");
 	if (r == 0)
 		r = registry_finish(g,
 				    records_org_set_billing(g->records, slot,
 							    anchor_day, zone),
 				    "organization");
 	if (r == 0)
-		r = calendar_org_changed(g, slot);
-	return r;
+		r = registry_rebill(g, slot);
+	return r != 0 ? r : calendar_subscription(g, slot);
 }
 
 struct adding {
