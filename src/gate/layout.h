@@ -344,7 +344,7 @@ struct project {
 	half_t state;
 	struct budget budgets[PROJECT_BUDGETS_MAX];
 	half_t attention; /* a budget has crossed a threshold: tell it */
-	uint32_t spare32;
+	uint32_t kinds; /* of its budgets' periods, 8 bits each; 0: not known */
 	uint64_t spare;
 } LINE_ALIGNED;
 static_assert(sizeof(struct project) == 2 * LINE_BYTES, "two lines");

@@ -274,7 +274,8 @@ int registry_credits_load(struct registry *g);
 
 /* REGISTRY_INVALID: there is no such time zone. */
 int registry_zone_check(struct registry *g, const char *zone);
-/* Publishes the periods of a budget, now and whenever one ends. */
+/* Publishes the periods of a budget, now and whenever one ends. What was used
+ * in periods of another kind is forgotten: no check counts in it then. */
 int registry_budget_follow(struct registry *g, const struct budget_record *b);
 /* The organization has another time zone or anchor day: the periods of all its
  * budgets. With a grace period. */

@@ -8,6 +8,9 @@
 #include <errno.h>
 #include <string.h>
 
+#define KIND_BITS 8
+#define KIND_MASK 255u
+
 int registry_zone_check(struct registry *g, const char *zone)
 {
 	struct zone *z;
@@ -40,6 +43,21 @@ static int follow(struct registry *g, const struct budget_record *b,
 	return 0;
 }
 
+/* Numbers of another kind mean other times. A process that died between the
+ * change of the record and this has left them to us. */
+static void begin_anew(struct registry *g, const struct budget_record *b)
+{
+	struct project *p = &g->arena->projects[b->project];
+	unsigned shift = b->idx * KIND_BITS;
+	uint32_t had = p->kinds >> shift & KIND_MASK;
+
+	if (had == b->period)
+		return;
+	if (had != 0)
+		apply_budget_reset(g, b->project, b->idx);
+	p->kinds ^= (had ^ b->period) << shift;
+}
+
 int registry_budget_follow(struct registry *g, const struct budget_record *b)
 {
 	struct org_record org;
@@ -49,7 +67,10 @@ int registry_budget_follow(struct registry *g, const struct budget_record *b)
 				&org),
 		"org");
 
-	return r != 0 ? r : follow(g, b, &org);
+	if (r != 0)
+		return r;
+	begin_anew(g, b);
+	return follow(g, b, &org);
 }
 
 struct rebilling {

@@ -118,6 +118,28 @@ Test(registry_periods, are_up_to_date_after_a_restart)
 	expect(1, PERIOD_DAY, 0, "UTC");
 }
 
+Test(registry_periods, another_kind_begins_anew_also_across_death)
+{
+	struct budget_record b = {.project = project,
+				  .idx = 1,
+				  .units = 5,
+				  .period = BUDGET_PER_MONTH};
+	uint64_t day = claim_load(&budget(1)->period);
+
+	slot_set_word(&budget(1)->used, BUDGET_WORD(day, 3));
+	cr_assert_eq(records_budget_put(w.records, &b), 0);
+	world_die(&w);
+	world_start(&w);
+	cr_expect_eq(claim_load(&budget(1)->used), 0);
+	expect(1, PERIOD_MONTH, 0, "UTC");
+	/* Of the same kind: it goes on. */
+	slot_set_word(&budget(1)->used,
+		      BUDGET_WORD(claim_load(&budget(1)->period), 2));
+	world_die(&w);
+	world_start(&w);
+	cr_expect_eq(BUDGET_UNITS(claim_load(&budget(1)->used)), 2);
+}
+
 Test(registry_periods, removed_budget_is_left_alone)
 {
 	uint64_t period = claim_load(&budget(1)->period);
