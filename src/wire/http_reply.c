@@ -132,26 +132,38 @@ static void put_hold_id(struct writer *w, uint64_t hold)
 		}                                                              \
 	} while (0)
 
-/* What was paid and what is left of it. */
-static void put_charges(struct writer *w, const struct verdict *v)
+/* A repeated request does not tell when its hold expires. */
+static void put_hold(struct writer *w, const struct verdict *v)
 {
-	if (v->reason == REASON_ALLOW) {
+	PUT(w, "X-Stile-Hold: ");
+	put_hold_id(w, v->hold);
+	PUT(w, "\r\n");
+	if (v->hold_ms != 0) {
+		PUT(w, "X-Stile-Hold-Expires: ");
+		/* who goes by it comes too early, not too late */
+		put_u64(w, v->hold_ms / 1000);
+		PUT(w, "\r\n");
+	}
+}
+
+/* What was paid and what is left of it. What is settled may be denied the rest
+ * of its cost, and was charged for all that. */
+static void put_charges(struct writer *w, const struct check *c,
+			const struct verdict *v)
+{
+	const bool allow = v->reason == REASON_ALLOW;
+
+	if (!allow && id_is_none(v->org))
+		return;
+	if (allow || v->charged != 0) {
 		PUT(w, "X-Stile-Charged: ");
 		put_u64(w, v->charged);
 		PUT(w, "\r\n");
-		if (v->flags & VERDICT_REPEATED)
-			PUT(w, "X-Stile-Repeated: 1\r\n");
-		if (v->hold != 0) {
-			PUT(w, "X-Stile-Hold: ");
-			put_hold_id(w, v->hold);
-			PUT(w, "\r\nX-Stile-Hold-Expires: ");
-			/* who goes by it comes too early, not too late */
-			put_u64(w, v->hold_ms / 1000);
-			PUT(w, "\r\n");
-		}
-	} else if (id_is_none(v->org)) {
-		return;
 	}
+	if (v->flags & VERDICT_REPEATED)
+		PUT(w, "X-Stile-Repeated: 1\r\n");
+	if (v->hold != 0 && !http_target_settles(c->dialect))
+		put_hold(w, v);
 	PUT_LEFT(w, "X-Stile-Credits-Remaining", v->credits);
 	PUT_LEFT(w, "X-Stile-Budget-Remaining", v->budget);
 }
@@ -256,7 +268,7 @@ size_t http_encode(const struct http_parser *p, const struct http_options *opt,
 	put_identity(&w, v);
 	if (!id_is_none(v->org) && v->limit_name[0] != '\0')
 		put_limits(&w, opt, v, wall_ms);
-	put_charges(&w, v);
+	put_charges(&w, check, v);
 	if (deny)
 		put_denial(&w, opt, v);
 	if (nginx)

@@ -283,10 +283,12 @@ bool native_decode(const uint8_t *frame, struct check_extra *ret_extra,
 }
 
 /* What does not fit a short reply: it is told to who asked at length. */
-static void encode_rest(const struct verdict *v, uint8_t *out)
+static void encode_rest(const struct check *c, const struct verdict *v,
+			uint8_t *out)
 {
 	memcpy(out + REP_WHOLE_NAME, v->limit_name, LIMIT_NAME_LEN);
-	store64(out + REP_HOLD, v->hold);
+	/* What is settled is held no more. */
+	store64(out + REP_HOLD, c->dialect == NATIVE_SETTLE ? 0 : v->hold);
 	store32(out + REP_HOLD_MS,
 		v->hold_ms < UINT32_MAX ? (uint32_t)v->hold_ms : UINT32_MAX);
 	store32(out + REP_CHARGED, v->charged);
@@ -311,7 +313,7 @@ void native_encode(const struct check *check, const struct verdict *verdict,
 		memset(out + NATIVE_REPLY_BYTES, 0,
 		       NATIVE_LONG_REPLY_BYTES - NATIVE_REPLY_BYTES);
 		if (!id_is_none(v->org) || v->reason == REASON_ALLOW)
-			encode_rest(v, out);
+			encode_rest(check, v, out);
 	}
 	if (unlikely(id_is_none(v->org))) {
 		/* Nobody was recognised: there is nothing to tell, and a

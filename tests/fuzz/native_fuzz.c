@@ -161,14 +161,15 @@ static void decode(const uint8_t *f, struct check *c, struct check_extra *e)
 	}
 }
 
-static void check_long_reply(const uint8_t *out, const struct verdict *v)
+static void check_long_reply(const uint8_t *out, bool settled,
+			     const struct verdict *v)
 {
 	if (id_is_none(v->org) && v->reason != REASON_ALLOW) {
 		must(zero(out + 64, 64));
 		return;
 	}
 	must(memcmp(out + 64, v->limit_name, 24) == 0);
-	must(le(out + 88, 8) == v->hold);
+	must(le(out + 88, 8) == (settled ? 0 : v->hold));
 	must(le(out + 96, 4) ==
 	     (v->hold_ms > UINT32_MAX ? UINT32_MAX : v->hold_ms));
 	must(le(out + 100, 4) == v->charged);
@@ -189,7 +190,7 @@ static void encode(const uint8_t *f, const struct check *c,
 	must(out[1] == v->reason && out[2] == v->detail && out[3] == 1);
 	must(memcmp(out + 8, f + 8, 8) == 0);
 	if (len == 128)
-		check_long_reply(out, v);
+		check_long_reply(out, f[0] == NATIVE_SETTLE, v);
 	if (id_is_none(v->org)) {
 		must(zero(out + 4, 4) && zero(out + 16, 48));
 	} else {

@@ -76,8 +76,11 @@ Test(http_charge, a_repeated_request_says_so)
 
 	v.flags = VERDICT_REPEATED;
 	v.charged = 0;
+	v.hold = 1;
 	cr_assert(has(reply_to(CHECK, &epoch, &v, WALL_MS),
-		      "X-Stile-Charged: 0\r\nX-Stile-Repeated: 1\r\n"));
+		      "X-Stile-Charged: 0\r\nX-Stile-Repeated: 1\r\n"
+		      "X-Stile-Hold: 0000000000000001\r\n"
+		      "Content-Length: 0\r\n"));
 }
 
 #define SETTLE                                                                 \
@@ -89,10 +92,19 @@ Test(http_charge, a_settlement_tells_what_was_charged)
 
 	v.charged = 7;
 	v.credits = 93;
+	v.hold = 0xa1;
 	cr_assert_str_eq(reply_to(SETTLE, &epoch, &v, WALL_MS),
 			 "HTTP/1.1 200 OK\r\n" NOBODY "X-Stile-Charged: 7\r\n"
 			 "X-Stile-Credits-Remaining: 93\r\n"
 			 "Content-Length: 0\r\n\r\n");
+	v.reason = REASON_CREDITS;
+	memcpy(v.org.c, "orgORG12", ID_LEN);
+	cr_assert(has(reply_to(SETTLE, &epoch, &v, WALL_MS),
+		      "HTTP/1.1 402 Payment Required\r\n"
+		      "X-Stile-Org: orgORG12\r\nX-Stile-Project: \r\n"
+		      "X-Stile-Key-Id: \r\nX-Stile-Charged: 7\r\n"
+		      "X-Stile-Credits-Remaining: 93\r\n"
+		      "X-Stile-Reason: credits\r\n"));
 	v = unknown(REASON_NO_HOLD, DETAIL_NONE);
 	cr_assert_str_eq(
 		reply_to(SETTLE, &epoch, &v, WALL_MS),

@@ -62,6 +62,7 @@ Test(native_long, a_denial_without_an_organization_tells_nothing)
 	v.reason = REASON_ALLOW;
 	native_encode(&c, &v, out);
 	cr_assert_eq(out[100], 0x54);
+	cr_assert_eq(memcmp(out + 88, zero, 8), 0, "nothing is held any more");
 }
 
 /* ---- long requests ---- */
