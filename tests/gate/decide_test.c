@@ -216,7 +216,6 @@ Test(decide, unknown_malformed_revoked_and_expired_look_the_same)
 	broken[20] = broken[20] == 'x' ? 'y' : 'x';
 	memset(&none, 0, sizeof(none));
 	none.reason = REASON_INVALID_KEY;
-	none.credits = none.budget = CREDITS_NONE;
 	for (i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		struct check c = check_of(keys[i], 1);
 		struct verdict v = decide(s, &c, T0);
