@@ -22,12 +22,16 @@
  *
  * Proof by test: tests/torture/claim_torture.c (threads), claim_kill.c (death
  * between any two instructions), claim_late.c (a helper that was stopped
- * anywhere, while the owner went on).
+ * anywhere, while the owner went on). By all orders of a few threads, and
+ * death: tests/interleave/claim_interleave.c, tests/models/claim.pml.
  */
 
 /* Pauses before helping: the owner is most likely about to finish, and two
- * threads completing the same decision slow each other down. */
+ * threads completing the same decision slow each other down. 0 in
+ * tests/interleave, which is not in a hurry. */
+#ifndef HELP_PATIENCE
 #define HELP_PATIENCE 64
+#endif
 
 #define NAME_SEQ(name) ((name) >> 8)
 #define NAME_OWNER(name) ((unsigned)((name) >> 1) & 127u)
