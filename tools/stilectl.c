@@ -18,7 +18,8 @@
 #define DEFAULT_DIR "/var/lib/stile"
 /* getopt's value of option i; above every character. */
 #define OPT_VALUE(i) (256 + (int)(i))
-#define WORDS_MAX (CTL_ARGS_MAX + 2) /* with those of the command's name */
+#define NAME_WORDS_MAX 3 /* of a command's name */
+#define WORDS_MAX (CTL_ARGS_MAX + NAME_WORDS_MAX)
 
 struct words {
 	char *word[WORDS_MAX];
@@ -116,7 +117,15 @@ static int take_option(struct ctl *c, unsigned id, char *value)
 {
 	if (value && refuse_key(value))
 		return CTL_TROUBLE;
-	if (c->opt[id] && ctl_options[id].value) {
+	if (ctl_options[id].repeats) {
+		if (c->more_count == CTL_MORE_MAX) {
+			ctl_error("option --%s is given too often",
+				  ctl_options[id].name);
+			return CTL_TROUBLE;
+		}
+		c->more[c->more_count].id = id;
+		c->more[c->more_count++].value = value;
+	} else if (c->opt[id] && ctl_options[id].value) {
 		ctl_error("option --%s is given twice", ctl_options[id].name);
 		return CTL_TROUBLE;
 	}
@@ -159,22 +168,33 @@ static int parse(struct ctl *c, int argc, char **argv, struct words *w)
 	return rc;
 }
 
+/* How many words the name has when the command line begins with it; else 0. */
+static unsigned words_of(const char *name, const struct words *w)
+{
+	for (unsigned n = 0; n < w->count; n++) {
+		size_t len = strcspn(name, " ");
+
+		if (strlen(w->word[n]) != len ||
+		    strncmp(w->word[n], name, len) != 0)
+			return 0;
+		if (name[len] == '\0')
+			return n + 1;
+		name += len + 1;
+	}
+	return 0;
+}
+
 /* Finds the command and moves what follows its name into c->arg. */
 static const struct ctl_command *find_command(struct ctl *c,
 					      const struct words *w)
 {
 	for (size_t i = 0; i < ctl_command_count; i++) {
 		const struct ctl_command *cmd = &ctl_commands[i];
-		size_t first = strcspn(cmd->name, " ");
-		bool two = cmd->name[first] != '\0';
+		unsigned named = words_of(cmd->name, w);
 
-		if (w->count < 1u + two ||
-		    strncmp(w->word[0], cmd->name, first) != 0 ||
-		    w->word[0][first] != '\0')
+		if (named == 0)
 			continue;
-		if (two && strcmp(w->word[1], cmd->name + first + 1) != 0)
-			continue;
-		for (unsigned n = 1u + two; n < w->count; n++) {
+		for (unsigned n = named; n < w->count; n++) {
 			if (c->arg_count < CTL_ARGS_MAX)
 				c->arg[c->arg_count++] = w->word[n];
 		}
@@ -207,12 +227,24 @@ static bool group_wants_more(const char *group)
 	return true;
 }
 
+/* The first `count` words, or as many as there are. */
+static void join_words(const struct words *w, unsigned count, char *out,
+		       size_t out_len)
+{
+	size_t len = 0;
+
+	out[0] = '\0';
+	for (unsigned i = 0; i < count && i < w->count && len < out_len; i++)
+		len += (size_t)snprintf(out + len, out_len - len, "%s%s",
+					i ? " " : "", w->word[i]);
+}
+
 /* What was typed is not repeated: it may be a key of another system, which
  * nothing tells from a word. */
 static int unknown_command(const struct ctl *c, const struct words *w)
 {
 	char name[64];
-	const char *near;
+	const char *near = NULL;
 
 	if (w->count == 0) {
 		ctl_error("no command given; see stilectl --help");
@@ -222,16 +254,24 @@ static int unknown_command(const struct ctl *c, const struct words *w)
 		return CTL_OK;
 	if (w->count == 1 && group_wants_more(w->word[0]))
 		return CTL_TROUBLE;
-	snprintf(name, sizeof(name), "%s%s%s", w->word[0],
-		 w->count > 1 ? " " : "", w->count > 1 ? w->word[1] : "");
-	near = help_nearest_command(name);
-	if (!near)
-		near = help_nearest_command(w->word[0]);
+	for (unsigned n = NAME_WORDS_MAX; n > 0 && !near; n--) {
+		join_words(w, n, name, sizeof(name));
+		near = help_nearest_command(name);
+	}
 	if (near)
 		ctl_error("no such command; did you mean \"%s\"?", near);
 	else
 		ctl_error("no such command; see stilectl --help");
 	return CTL_TROUBLE;
+}
+
+static unsigned times_given(const struct ctl *c, unsigned id)
+{
+	unsigned times = 0;
+
+	for (unsigned i = 0; i < c->more_count; i++)
+		times += c->more[i].id == id;
+	return times;
 }
 
 /* Does the command line fit the command? */
@@ -243,6 +283,11 @@ static int check_usage(const struct ctl *c, const struct ctl_command *cmd)
 			ctl_error("%s takes no option --%s; see stilectl %s "
 				  "--help",
 				  cmd->name, ctl_options[i].name, cmd->name);
+			return CTL_TROUBLE;
+		}
+		if (times_given(c, i) > 1 && !(cmd->repeats & OPT_BIT(i))) {
+			ctl_error("option --%s is given twice",
+				  ctl_options[i].name);
 			return CTL_TROUBLE;
 		}
 		if (c->opt[i] && ctl_options[i].value && i != OPT_NAME &&

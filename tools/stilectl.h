@@ -9,11 +9,14 @@
  * stilectl_commands.c  the table of commands and of options: names, help
  * stilectl_help.c      help texts out of that table, and "did you mean"
  * stilectl_records.c   organizations, projects and keys
+ * stilectl_limits.c    plans, limits, budgets
+ * stilectl_credits.c   credits, events, the audit trail
  * stilectl_import.c    key import, in batches
  * stilectl_check.c     check and key hash: the commands that hold a key
  * stilectl_usage.c     usage: totals and reports
  * stilectl_server.c    status, snapshot, backup, metrics
  * stilectl_api.c       HTTP over the Unix socket (libcurl, jansson)
+ * stilectl_calls.c     calls that most commands make
  * stilectl_pages.c     lists that the server hands out in pages
  * stilectl_print.c     tables and records for people
  * stilectl_secret.c    memory that is wiped when it is given back
@@ -21,6 +24,7 @@
  */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* What the process returns; `stilectl --help` explains them. */
 enum ctl_exit {
@@ -50,18 +54,36 @@ enum ctl_option_id {
 	OPT_FROM,
 	OPT_TO,
 	OPT_CSV,
+	OPT_PLAN,
+	OPT_CREDITS,
+	OPT_BUDGET,
+	OPT_INDEX,
+	OPT_LEVEL,
+	OPT_SHADOW,
+	OPT_REQUESTS,
+	OPT_WHEN_FULL,
+	OPT_MAX_SUBJECTS,
+	OPT_SCOPE,
+	OPT_NETWORK,
+	OPT_KIND,
+	OPT_MAX,
+	OPT_DAY,
+	OPT_TIMEZONE,
+	OPT_AFTER,
 	OPT_COUNT
 };
 
-#define OPT_BIT(id) (1u << (id))
+#define OPT_BIT(id) (UINT64_C(1) << (id))
 
 struct ctl_option {
 	const char *name;
 	const char *value; /* what its value is called; NULL = it has none */
 	const char *help;  /* one line */
+	bool repeats;      /* some commands take it several times */
 };
 
-#define CTL_ARGS_MAX 8 /* words of a command line that are no options */
+#define CTL_ARGS_MAX 8  /* words of a command line that are no options */
+#define CTL_MORE_MAX 96 /* values of options that repeat */
 
 struct api;
 
@@ -69,20 +91,27 @@ struct api;
 struct ctl {
 	const char *dir;            /* where the sockets are */
 	const char *opt[OPT_COUNT]; /* value, "" for a flag; NULL = not given */
-	char *arg[CTL_ARGS_MAX];    /* what follows the command's name */
+	/* Every value of the options that repeat, in order. */
+	struct {
+		unsigned id;
+		const char *value;
+	} more[CTL_MORE_MAX];
+	unsigned more_count;
+	char *arg[CTL_ARGS_MAX]; /* what follows the command's name */
 	unsigned arg_count;
 	struct api *api; /* the connection; opened by the first call */
 };
 
 struct ctl_command {
-	const char *name; /* one or two words */
+	const char *name; /* one to three words */
 	const char *args; /* the rest of the synopsis */
 	const char *summary;
 	const char *details; /* paragraphs for --help; may be NULL */
 	unsigned args_min, args_max;
 	bool takes_key;    /* its argument is a key; no other's may be */
-	unsigned options;  /* OPT_BIT()s it takes */
-	unsigned required; /* OPT_BIT()s it cannot do without */
+	uint64_t options;  /* OPT_BIT()s it takes */
+	uint64_t required; /* OPT_BIT()s it cannot do without */
+	uint64_t repeats;  /* OPT_BIT()s it takes several times */
 	int (*run)(struct ctl *c);
 };
 
@@ -117,15 +146,37 @@ int cmd_org_show(struct ctl *c);
 int cmd_org_suspend(struct ctl *c);
 int cmd_org_resume(struct ctl *c);
 int cmd_org_limit(struct ctl *c);
+int cmd_org_plan(struct ctl *c);
+int cmd_org_billing(struct ctl *c);
+int cmd_limit_set(struct ctl *c);
+int cmd_limit_remove(struct ctl *c);
+int cmd_limit_list(struct ctl *c);
+int cmd_plan_create(struct ctl *c);
+int cmd_plan_list(struct ctl *c);
+int cmd_plan_show(struct ctl *c);
+int cmd_plan_remove(struct ctl *c);
+int cmd_plan_limit_set(struct ctl *c);
+int cmd_plan_limit_remove(struct ctl *c);
 int cmd_project_create(struct ctl *c);
+int cmd_project_budget(struct ctl *c);
 int cmd_project_list(struct ctl *c);
 int cmd_key_create(struct ctl *c);
 int cmd_key_list(struct ctl *c);
 int cmd_key_show(struct ctl *c);
 int cmd_key_revoke(struct ctl *c);
 int cmd_key_rotate(struct ctl *c);
+int cmd_key_disable(struct ctl *c);
+int cmd_key_enable(struct ctl *c);
 int cmd_key_import(struct ctl *c);
 int cmd_key_hash(struct ctl *c);
+int cmd_credits_grant(struct ctl *c);
+int cmd_credits_subscribe(struct ctl *c);
+int cmd_credits_revoke(struct ctl *c);
+int cmd_credits_overage(struct ctl *c);
+int cmd_credits_list(struct ctl *c);
+int cmd_credits_ledger(struct ctl *c);
+int cmd_events(struct ctl *c);
+int cmd_audit(struct ctl *c);
 int cmd_check(struct ctl *c);
 int cmd_usage(struct ctl *c);
 int cmd_status(struct ctl *c);

@@ -50,8 +50,10 @@ int api_call(struct ctl *c, const char *method, char *path, const json_t *body,
  * pages_open() takes over `path`. */
 struct pages {
 	struct ctl *c;
-	char *path;     /* of the first page, without limit and after */
-	char after[64]; /* id that the next page starts behind */
+	char *path; /* of the first page, without limit and after */
+	/* Id or number that the next page starts behind; may be set before the
+	 * first. */
+	char after[64];
 	bool started;
 	struct reply reply; /* the page at hand */
 };

@@ -9,6 +9,7 @@
 #define SYNOPSIS_COLUMN 22 /* where summaries start in lists of commands */
 #define OPTION_COLUMN 18
 #define TEXT_COLUMNS 79
+#define USAGE_MAX 512
 #define NEAR_MAX 3       /* edits up to which a word counts as mistyped */
 #define NEAR_WORD_MAX 64 /* longer words are not compared */
 
@@ -108,8 +109,12 @@ bool help_group(const char *group)
 
 void help_command(const struct ctl_command *cmd)
 {
-	printf("stilectl %s - %s\n\nusage: stilectl %s%s%s\n", cmd->name,
-	       cmd->summary, cmd->name, *cmd->args ? " " : "", cmd->args);
+	char usage[USAGE_MAX];
+
+	printf("stilectl %s - %s\n\n", cmd->name, cmd->summary);
+	snprintf(usage, sizeof(usage), "usage: stilectl %s%s%s", cmd->name,
+		 *cmd->args ? " " : "", cmd->args);
+	print_wrapped(usage);
 	if (cmd->details) {
 		putchar('\n');
 		print_wrapped(cmd->details);
@@ -148,15 +153,16 @@ static int help_of(const char *name)
 
 int cmd_help(struct ctl *c)
 {
-	char name[NEAR_WORD_MAX];
+	char name[NEAR_WORD_MAX] = "";
+	size_t len = 0;
 
 	if (c->arg_count == 0) {
 		help_overview();
 		return CTL_OK;
 	}
-	snprintf(name, sizeof(name), "%s%s%s", c->arg[0],
-		 c->arg_count > 1 ? " " : "",
-		 c->arg_count > 1 ? c->arg[1] : "");
+	for (unsigned i = 0; i < c->arg_count && len < sizeof(name); i++)
+		len += (size_t)snprintf(name + len, sizeof(name) - len, "%s%s",
+					i ? " " : "", c->arg[i]);
 	return help_of(name);
 }
 

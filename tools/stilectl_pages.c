@@ -71,21 +71,36 @@ static bool remember_next(struct pages *p, const char *next, int *ret_rc)
 	return true;
 }
 
+/* An id or a number; false at the end. */
+static bool read_next(const struct pages *p, char *out, size_t out_len)
+{
+	const json_t *next = json_object_get(p->reply.json, "next");
+
+	if (json_is_integer(next))
+		snprintf(out, out_len, "%" JSON_INTEGER_FORMAT,
+			 json_integer_value(next));
+	else if (json_is_string(next))
+		snprintf(out, out_len, "%s", json_string_value(next));
+	else
+		return false;
+	return true;
+}
+
 bool pages_next(struct pages *p, int *ret_rc)
 {
-	const char *next = NULL;
+	char next[sizeof(p->after)];
 	char query[QUERY_MAX], *path;
 	size_t path_len = strlen(p->path);
 
 	if (p->started) {
-		json_unpack(p->reply.json, "{s?s}", "next", &next);
-		if (!next || !remember_next(p, next, ret_rc))
+		if (!read_next(p, next, sizeof(next)) ||
+		    !remember_next(p, next, ret_rc))
 			return false;
 		reply_deinit(&p->reply);
 	}
 	snprintf(query, sizeof(query), "%climit=%d%s",
 		 strchr(p->path, '?') ? '&' : '?', API_PAGE,
-		 p->started ? "&after=" : "");
+		 p->after[0] ? "&after=" : "");
 	p->started = true;
 	path = secret_malloc(path_len + sizeof(query));
 	if (!path) {

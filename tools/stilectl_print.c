@@ -77,11 +77,45 @@ static void limit_text(const json_t *value, char out[static TIME_TEXT_MAX])
 		 window);
 }
 
+/* Texts with commas between; NULL: out of memory. */
+static char *join_texts(const json_t *array, const char *absent)
+{
+	size_t len = 0, i;
+	const json_t *one;
+	char *out = NULL;
+
+	for (unsigned pass = 0; pass < 2; pass++) {
+		len = 0;
+		json_array_foreach(array, i, one)
+		{
+			const json_t *budget = json_object_get(one, "budget");
+			const char *text =
+				json_string_value(budget ? budget : one);
+
+			if (!text)
+				continue;
+			if (out)
+				sprintf(out + len, "%s%s", len ? "," : "",
+					text);
+			len += strlen(text) + (len != 0);
+		}
+		if (len == 0)
+			return copy_text(absent ? absent : "-");
+		if (!out)
+			out = secret_malloc(len + 1);
+		if (!out)
+			return NULL;
+	}
+	return out;
+}
+
 /* The value as people read it; secret_free() it. NULL: out of memory. */
 static char *cell_text(enum cell cell, const json_t *value, const char *absent)
 {
 	char text[TIME_TEXT_MAX];
 
+	if (json_is_array(value) && cell == CELL_TEXTS)
+		return join_texts(value, absent);
 	if (json_is_object(value) && cell == CELL_LIMIT)
 		limit_text(value, text);
 	else if (json_is_string(value) && cell == CELL_TIME)

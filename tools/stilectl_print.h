@@ -14,13 +14,14 @@
 #include <jansson.h>
 #include <stdio.h>
 
-#define COLUMNS_MAX 12
+#define COLUMNS_MAX 16
 
 enum cell {
 	CELL_TEXT,
 	CELL_NUMBER, /* right-aligned */
 	CELL_TIME,   /* RFC 3339 */
 	CELL_LIMIT,  /* {"limit","window_ms"} -> 100/60s */
+	CELL_TEXTS,  /* an array of texts or of {"index","budget"}: a,b */
 };
 
 struct column {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "stilectl_api.h"
-#include "stilectl_print.h"
+#include "stilectl_calls.h"
 #include "stilectl_secret.h"
 #include "stilectl_time.h"
 
@@ -16,9 +15,11 @@ static const struct column org_columns[] = {
 	{"ID", "id", NULL, CELL_TEXT},
 	{"NAME", "name", NULL, CELL_TEXT},
 	{"STATE", "state", NULL, CELL_TEXT},
-	{"LIMIT", "limit", NULL, CELL_LIMIT},
+	{"PLAN", "plan", NULL, CELL_TEXT},
+	{"LIMIT", "limit", "-", CELL_LIMIT},
 	{"IN WINDOW", "in_window", NULL, CELL_NUMBER},
 	{"USED", "used", NULL, CELL_NUMBER},
+	{"CREDITS", "credits", "-", CELL_NUMBER},
 	{"CREATED", "created_at", NULL, CELL_TIME},
 };
 
@@ -26,6 +27,7 @@ static const struct column project_columns[] = {
 	{"ID", "id", NULL, CELL_TEXT},
 	{"NAME", "name", NULL, CELL_TEXT},
 	{"ORG", "org", NULL, CELL_TEXT},
+	{"BUDGETS", "budgets", "-", CELL_TEXTS},
 	{"CREATED", "created_at", NULL, CELL_TIME},
 };
 
@@ -42,74 +44,37 @@ static const struct column key_columns[] = {
 	{"REVOKED", "revoked_at", "-", CELL_TIME},
 };
 
-struct kind {
-	const struct column *columns;
-	unsigned count;
+/* Of one key alone: a list would be too wide. */
+static const struct column one_key_columns[] = {
+	{"ID", "id", NULL, CELL_TEXT},
+	{"NAME", "name", "-", CELL_TEXT},
+	{"ORG", "org", NULL, CELL_TEXT},
+	{"PROJECT", "project", "-", CELL_TEXT},
+	{"STATE", "state", NULL, CELL_TEXT},
+	{"USED", "used", NULL, CELL_NUMBER},
+	{"LAST USED", "last_used_at", "never", CELL_TIME},
+	{"CREATED", "created_at", NULL, CELL_TIME},
+	{"EXPIRES", "expires_at", "never", CELL_TIME},
+	{"REVOKED", "revoked_at", "-", CELL_TIME},
+	{"SCOPES", "scopes", "all", CELL_TEXTS},
+	{"ROUTES", "routes", "all", CELL_TEXTS},
+	{"NETWORKS", "networks", "all", CELL_TEXTS},
 };
 
 static const struct kind orgs = {org_columns, COUNT_OF(org_columns)};
 static const struct kind projects = {project_columns,
 				     COUNT_OF(project_columns)};
 static const struct kind keys = {key_columns, COUNT_OF(key_columns)};
-
-static void show(const struct ctl *c, const struct kind *k,
-		 const json_t *object)
-{
-	if (ctl_json(c))
-		print_json(object);
-	else
-		print_record(k->columns, k->count, object);
-}
-
-/* One call whose answer is one object. Steals `body`, frees `path`. */
-static int call_and_show(struct ctl *c, const struct kind *k,
-			 const char *method, char *path, json_t *body)
-{
-	struct reply reply;
-	int rc = api_call(c, method, path, body, &reply);
-
-	json_decref(body);
-	if (rc != CTL_OK)
-		return rc;
-	show(c, k, reply.json);
-	reply_deinit(&reply);
-	return CTL_OK;
-}
-
-static int list(struct ctl *c, const struct kind *k, char *path,
-		const char *field)
-{
-	struct list l = {.table = {.columns = k->columns, .count = k->count},
-			 .json = ctl_json(c)};
-	struct pages pages;
-	int rc = pages_open(&pages, c, path);
-
-	while (rc == CTL_OK && pages_next(&pages, &rc))
-		list_page(&l, json_object_get(pages.reply.json, field));
-	if (rc == CTL_OK)
-		list_end(&l);
-	pages_close(&pages);
-	return rc;
-}
-
-/* A string from the command line into a JSON body; 0 or CTL_TROUBLE. */
-static int put_text(json_t *body, const char *field, const char *text)
-{
-	if (!text)
-		return 0;
-	if (json_object_set_new(body, field, json_string(text)) != 0) {
-		ctl_error("the %s is not valid UTF-8", field);
-		return CTL_TROUBLE;
-	}
-	return 0;
-}
+static const struct kind one_key = {one_key_columns, COUNT_OF(one_key_columns)};
 
 int cmd_org_create(struct ctl *c)
 {
 	json_t *body = json_object();
 
-	if (put_text(body, "name", c->arg[0]) != 0 ||
-	    put_text(body, "limit", c->opt[OPT_LIMIT]) != 0) {
+	if (body_text(body, "name", c->arg[0]) != 0 ||
+	    body_text(body, "limit", c->opt[OPT_LIMIT]) != 0 ||
+	    body_text(body, "plan", c->opt[OPT_PLAN]) != 0 ||
+	    body_number(body, "credits", c->opt[OPT_CREDITS]) != 0) {
 		json_decref(body);
 		return CTL_TROUBLE;
 	}
@@ -119,7 +84,7 @@ int cmd_org_create(struct ctl *c)
 
 int cmd_org_list(struct ctl *c)
 {
-	return list(c, &orgs, api_path("/v1/orgs", "", ""), "orgs");
+	return call_and_list(c, &orgs, api_path("/v1/orgs", "", ""), "orgs");
 }
 
 int cmd_org_show(struct ctl *c)
@@ -145,7 +110,32 @@ int cmd_org_limit(struct ctl *c)
 {
 	json_t *body = json_object();
 
-	if (put_text(body, "limit", c->arg[1]) != 0) {
+	if (body_text(body, "limit", c->arg[1]) != 0) {
+		json_decref(body);
+		return CTL_TROUBLE;
+	}
+	return call_and_show(c, &orgs, "PATCH",
+			     api_path("/v1/orgs/", c->arg[0], ""), body);
+}
+
+int cmd_org_plan(struct ctl *c)
+{
+	json_t *body = json_object();
+
+	if (body_text(body, "plan", c->arg[1]) != 0) {
+		json_decref(body);
+		return CTL_TROUBLE;
+	}
+	return call_and_show(c, &orgs, "PATCH",
+			     api_path("/v1/orgs/", c->arg[0], ""), body);
+}
+
+int cmd_org_billing(struct ctl *c)
+{
+	json_t *body = json_object();
+
+	if (body_number(body, "anchor_day", c->opt[OPT_DAY]) != 0 ||
+	    body_text(body, "timezone", c->opt[OPT_TIMEZONE]) != 0) {
 		json_decref(body);
 		return CTL_TROUBLE;
 	}
@@ -157,7 +147,8 @@ int cmd_project_create(struct ctl *c)
 {
 	json_t *body = json_object();
 
-	if (put_text(body, "name", c->arg[0]) != 0) {
+	if (body_text(body, "name", c->arg[0]) != 0 ||
+	    body_text(body, "budget", c->opt[OPT_BUDGET]) != 0) {
 		json_decref(body);
 		return CTL_TROUBLE;
 	}
@@ -166,11 +157,26 @@ int cmd_project_create(struct ctl *c)
 		api_path("/v1/orgs/", c->opt[OPT_ORG], "/projects"), body);
 }
 
+int cmd_project_budget(struct ctl *c)
+{
+	json_t *body = json_object();
+
+	if (body_text(body, "budget", c->arg[1]) != 0 ||
+	    body_number(body, "index", c->opt[OPT_INDEX]) != 0) {
+		json_decref(body);
+		return CTL_TROUBLE;
+	}
+	return call_and_show(c, &projects, "POST",
+			     api_path("/v1/projects/", c->arg[0], "/budget"),
+			     body);
+}
+
 int cmd_project_list(struct ctl *c)
 {
-	return list(c, &projects,
-		    api_path("/v1/orgs/", c->opt[OPT_ORG], "/projects"),
-		    "projects");
+	return call_and_list(
+		c, &projects,
+		api_path("/v1/orgs/", c->opt[OPT_ORG], "/projects"),
+		"projects");
 }
 
 /* The key on standard output, for $(...); the rest on standard error. */
@@ -215,11 +221,17 @@ int cmd_key_create(struct ctl *c)
 	if (when)
 		rc = time_from_when(when, (int64_t)clock_wall_ms(), expires);
 	if (rc == 0)
-		rc = put_text(body, "name", c->opt[OPT_NAME]);
+		rc = body_text(body, "name", c->opt[OPT_NAME]);
 	if (rc == 0)
-		rc = put_text(body, "project", c->opt[OPT_PROJECT]);
+		rc = body_text(body, "project", c->opt[OPT_PROJECT]);
 	if (rc == 0)
-		rc = put_text(body, "expires_at", when ? expires : NULL);
+		rc = body_text(body, "expires_at", when ? expires : NULL);
+	if (rc == 0)
+		rc = body_texts(body, "scopes", c, OPT_SCOPE);
+	if (rc == 0)
+		rc = body_texts(body, "routes", c, OPT_ROUTE);
+	if (rc == 0)
+		rc = body_texts(body, "networks", c, OPT_NETWORK);
 	if (rc == 0)
 		rc = api_call(c, "POST",
 			      api_path("/v1/orgs/", c->opt[OPT_ORG], "/keys"),
@@ -234,23 +246,37 @@ int cmd_key_create(struct ctl *c)
 
 int cmd_key_list(struct ctl *c)
 {
-	return list(c, &keys,
-		    c->opt[OPT_ORG]
-			    ? api_path("/v1/orgs/", c->opt[OPT_ORG], "/keys")
-			    : api_path("/v1/keys", "", ""),
-		    "keys");
+	return call_and_list(
+		c, &keys,
+		c->opt[OPT_ORG]
+			? api_path("/v1/orgs/", c->opt[OPT_ORG], "/keys")
+			: api_path("/v1/keys", "", ""),
+		"keys");
 }
 
 int cmd_key_show(struct ctl *c)
 {
-	return call_and_show(c, &keys, "GET",
+	return call_and_show(c, &one_key, "GET",
 			     api_path("/v1/keys/", c->arg[0], ""), NULL);
 }
 
 int cmd_key_revoke(struct ctl *c)
 {
-	return call_and_show(c, &keys, "POST",
+	return call_and_show(c, &one_key, "POST",
 			     api_path("/v1/keys/", c->arg[0], "/revoke"), NULL);
+}
+
+int cmd_key_disable(struct ctl *c)
+{
+	return call_and_show(c, &one_key, "POST",
+			     api_path("/v1/keys/", c->arg[0], "/disable"),
+			     NULL);
+}
+
+int cmd_key_enable(struct ctl *c)
+{
+	return call_and_show(c, &one_key, "POST",
+			     api_path("/v1/keys/", c->arg[0], "/enable"), NULL);
 }
 
 int cmd_key_rotate(struct ctl *c)
@@ -260,7 +286,7 @@ int cmd_key_rotate(struct ctl *c)
 	struct reply reply;
 	const char *expires = NULL, *id = NULL;
 	char until[TIME_TEXT_MAX];
-	int rc = put_text(body, "grace", c->opt[OPT_GRACE]);
+	int rc = body_text(body, "grace", c->opt[OPT_GRACE]);
 
 	if (rc == 0)
 		rc = api_call(c, "POST",

@@ -178,7 +178,7 @@ class Keys(Ctl):
         self.assertEqual((p['name'], p['org']), ('web', org))
         self.assertEqual(self.json('project', 'list', '--org', org), [p])
         self.assertRegex(self.good('project', 'list', '--org', org),
-                         rf'\AID +NAME +ORG +CREATED *\n{p["id"]}  web  ')
+                         rf'\AID +NAME +ORG +BUDGETS +CREATED *\n{p["id"]}  web  ')
         self.assertIn('taken', self.refused('project', 'create', '--org', org,
                                             'web'))
         for name in ('web', p['id']):

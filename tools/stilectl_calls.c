@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+#include "stilectl_calls.h"
+
+#include "control/config.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int call_and_show(struct ctl *c, const struct kind *k, const char *method,
+		  char *path, json_t *body)
+{
+	struct reply reply;
+	int rc = api_call(c, method, path, body, &reply);
+
+	json_decref(body);
+	if (rc != CTL_OK)
+		return rc;
+	if (ctl_json(c))
+		print_json(reply.json);
+	else if (k)
+		print_record(k->columns, k->count, reply.json);
+	else
+		print_anything(reply.json);
+	reply_deinit(&reply);
+	return CTL_OK;
+}
+
+int call_and_list_after(struct ctl *c, const struct kind *k, char *path,
+			const char *field, const char *after)
+{
+	struct list l = {.table = {.columns = k->columns, .count = k->count},
+			 .json = ctl_json(c)};
+	struct pages pages;
+	int rc = pages_open(&pages, c, path);
+
+	if (after)
+		snprintf(pages.after, sizeof(pages.after), "%s", after);
+	while (rc == CTL_OK && pages_next(&pages, &rc))
+		list_page(&l, json_object_get(pages.reply.json, field));
+	if (rc == CTL_OK)
+		list_end(&l);
+	pages_close(&pages);
+	return rc;
+}
+
+int call_and_list(struct ctl *c, const struct kind *k, char *path,
+		  const char *field)
+{
+	return call_and_list_after(c, k, path, field, NULL);
+}
+
+int body_text(json_t *body, const char *field, const char *text)
+{
+	if (!text)
+		return 0;
+	if (json_object_set_new(body, field, json_string(text)) != 0) {
+		ctl_error("the %s is not valid UTF-8", field);
+		return CTL_TROUBLE;
+	}
+	return 0;
+}
+
+int body_number(json_t *body, const char *field, const char *text)
+{
+	uint64_t number;
+
+	if (!text)
+		return 0;
+	if (config_parse_count(text, &number) < 0 || number > INT64_MAX) {
+		ctl_error("the %s is not a whole number", field);
+		return CTL_TROUBLE;
+	}
+	json_object_set_new(body, field, json_integer((json_int_t)number));
+	return 0;
+}
+
+int body_texts(json_t *body, const char *field, const struct ctl *c,
+	       unsigned option)
+{
+	json_t *array;
+
+	if (!c->opt[option])
+		return 0;
+	array = json_array();
+	json_object_set_new(body, field, array);
+	for (unsigned i = 0; i < c->more_count; i++) {
+		if (c->more[i].id == option &&
+		    json_array_append_new(array,
+					  json_string(c->more[i].value)) != 0) {
+			ctl_error("one of the %s is not valid UTF-8", field);
+			return CTL_TROUBLE;
+		}
+	}
+	return 0;
+}

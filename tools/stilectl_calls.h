@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef STILE_TOOLS_STILECTL_CALLS_H
+#define STILE_TOOLS_STILECTL_CALLS_H
+
+/*
+ * stilectl_calls - calls that most commands make: a body out of the command
+ * line, one answer, shown. Return values are exit statuses, told.
+ */
+#include "stilectl_api.h"
+#include "stilectl_print.h"
+
+/* How objects of one kind are shown. */
+struct kind {
+	const struct column *columns;
+	unsigned count;
+};
+
+/* One call whose answer is one object. Steals `body`, frees `path`. `k` NULL:
+ * shown as print_anything() does. */
+int call_and_show(struct ctl *c, const struct kind *k, const char *method,
+		  char *path, json_t *body);
+/* A list in pages, in `field` of each; from behind `after` if not NULL. */
+int call_and_list(struct ctl *c, const struct kind *k, char *path,
+		  const char *field);
+int call_and_list_after(struct ctl *c, const struct kind *k, char *path,
+			const char *field, const char *after);
+
+/* Of the command line into a JSON body; NULL is left out. 0 or CTL_TROUBLE. */
+int body_text(json_t *body, const char *field, const char *text);
+int body_number(json_t *body, const char *field, const char *text);
+/* Every value of an option that repeats, as an array. */
+int body_texts(json_t *body, const char *field, const struct ctl *c,
+	       unsigned option);
+
+#endif
