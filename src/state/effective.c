@@ -19,8 +19,8 @@ bool effective_name_ok(const char *name)
 
 static int check_window(const struct rule_record *rule, char *why)
 {
-	uint32_t most =
-		rule->level == LEVEL_ORG ? RULE_WINDOW_LIMIT_MAX : LIMIT_MAX;
+	uint32_t most = rule->level == LEVEL_ORG ? RULE_WINDOW_LIMIT_MAX
+						 : RULE_SUBJECT_LIMIT_MAX;
 
 	if (rule->limit >= 1 && rule->limit <= most &&
 	    rule->period_ms >= WINDOW_MS_MIN &&

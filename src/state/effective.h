@@ -21,8 +21,9 @@
 #define EFFECTIVE_WHY_MAX 160
 #define EFFECTIVE_ORG "org" /* the name of the rule that is always there */
 
-#define RULE_WINDOW_LIMIT_MAX 8388607u /* level organization */
-#define RULE_FLIGHT_MAX 1000000u       /* leases */
+#define RULE_WINDOW_LIMIT_MAX LIMIT_MAX /* level organization */
+#define RULE_SUBJECT_LIMIT_MAX 65536u   /* the others */
+#define RULE_FLIGHT_MAX 1000000u        /* leases */
 #define RULE_LEASE_MS_MIN 1000u
 
 struct effective {

@@ -131,8 +131,9 @@ Test(effective, window_is_bounded_by_level)
 	rule.limit++;
 	cr_expect_eq(checked(rule), -ERANGE);
 	cr_expect_not_null(strstr(why, "8388607"));
+	/* Entries beside the subject have no room for larger totals. */
 	rule.level = LEVEL_ADDRESS;
-	rule.limit = LIMIT_MAX;
+	rule.limit = RULE_SUBJECT_LIMIT_MAX;
 	cr_expect_eq(checked(rule), 0);
 	rule.limit++;
 	cr_expect_eq(checked(rule), -ERANGE);
