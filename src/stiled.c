@@ -241,7 +241,10 @@ static int open_usage(struct daemon *d)
 		.state_dir = d->state_dir,
 		.retention_ms = (uint64_t)d->config.usage_retention_s * 1000,
 	};
-	int r = usage_open(&d->usage, &options, (int64_t)clock_wall_ms());
+	int r = usage_open(
+		&d->usage, &options,
+		(int64_t)clock_civil_ms(&d->arena.arena.header->civil_ns,
+					clock_ns(CLOCK_BOOTTIME)));
 
 	if (r < 0)
 		snprintf(d->err, sizeof(d->err), "cannot keep usage: %s",

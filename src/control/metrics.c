@@ -122,7 +122,7 @@ static void write_usage(const struct control *c, struct buf *out)
 	       "Rows of usage.db that were deleted by age.", s.pruned);
 	if (s.last_ms == 0)
 		return;
-	age_ms = (int64_t)clock_wall_ms() - s.last_ms;
+	age_ms = registry_now_ms(c->registry) - s.last_ms;
 	thousandths(out, "stile_usage_age_seconds", "gauge",
 		    "Time since usage was last collected.",
 		    age_ms > 0 ? (uint64_t)age_ms : 0);

@@ -220,41 +220,30 @@ void registry_org_live(struct registry *g, uint32_t slot,
 	ret_live->used = add.used;
 }
 
-/* Units of the period that a word is about, if that is `period`. */
-static uint64_t in_period(const word_t *w, uint32_t period)
-{
-	uint64_t word = claim_load(w);
-
-	return BUDGET_PERIOD(word) == period ? BUDGET_UNITS(word) : 0;
-}
-
 /* Several words that change apart from each other: near enough to be shown. */
 unsigned registry_project_budgets(
 	struct registry *g, uint32_t slot,
 	struct budget_live ret_budgets[static PROJECT_BUDGETS_MAX])
 {
 	const struct project *p = &g->arena->projects[slot];
+	uint64_t now_ms = (uint64_t)registry_now_ms(g);
 	unsigned count = 0;
 
 	for (int i = 0; i < PROJECT_BUDGETS_MAX; i++) {
 		const struct budget *b = &p->budgets[i];
-		/* PAIRS: the control thread's own words, relaxed. */
-		uint64_t cap =
-			atomic_load_explicit(&b->cap, memory_order_relaxed);
-		uint32_t period = (uint32_t)atomic_load_explicit(
-			&b->period, memory_order_relaxed);
-		uint64_t used, returned;
+		uint64_t ends_ms = claim_load(&b->ends_ms);
+		struct budget_view v;
 
-		/* Period 0: of a line that nobody has set up. */
-		if (cap == BUDGET_NONE || period == 0)
+		if (claim_load(&b->cap) == BUDGET_NONE)
 			continue;
-		returned = in_period(&b->returned, period);
-		used = in_period(&b->used, period);
+		budget_read(b, claim_load(&b->used), claim_load(&b->returned),
+			    now_ms, &v);
+		if (now_ms >= ends_ms)
+			ends_ms = claim_load(&b->next_ends_ms);
 		ret_budgets[count++] = (struct budget_live){
-			.cap = cap,
-			.used = used > returned ? used - returned : 0,
-			.ends_ms = (int64_t)atomic_load_explicit(
-				&b->ends_ms, memory_order_relaxed),
+			.cap = v.cap,
+			.used = v.used > v.returned ? v.used - v.returned : 0,
+			.ends_ms = (int64_t)ends_ms,
 		};
 	}
 	return count;

@@ -89,6 +89,7 @@ int slot_setup_key(struct registry *g, const struct key_record *rec)
 	if (!slot_holds(&key->state, key->id, rec->id)) {
 		slot_set_half(&key->state, SLOT_FREE);
 		slot_set_word(&key->used, 0);
+		slot_set_word(&key->collected, 0);
 		slot_set_half(&key->last_use_min, 0);
 	}
 	memcpy(key->hash, rec->hash + KEY_HASH_SKIP, sizeof(key->hash));

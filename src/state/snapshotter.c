@@ -19,7 +19,7 @@ struct snapshotter {
 	/* the thread's: */
 	uint64_t due_ns;       /* the next snapshot; monotonic */
 	uint64_t took_ns;      /* the last one */
-	int64_t collected_ms;  /* usage; wall clock */
+	int64_t collected_ms;  /* usage; civil time */
 	uint64_t collected_ns; /* the same, monotonic */
 	pthread_t thread;
 	pthread_mutex_t mutex;
@@ -30,6 +30,12 @@ struct snapshotter {
 	int result; /* of the last one */
 	struct snapshot_result last;
 };
+
+static int64_t civil_ms(const struct snapshotter *s)
+{
+	return (int64_t)clock_civil_ms(&s->options.arena->header->civil_ns,
+				       clock_ns(CLOCK_BOOTTIME));
+}
 
 /* The mutex is not held while the disk is written. */
 static void take(struct snapshotter *s, bool clean)
@@ -61,7 +67,7 @@ static void collect(struct snapshotter *s, bool workers)
 {
 	if (s->options.usage == NULL)
 		return;
-	s->collected_ms = (int64_t)clock_wall_ms();
+	s->collected_ms = civil_ms(s);
 	s->collected_ns = clock_ns(CLOCK_MONOTONIC);
 	(void)usage_collect(s->options.usage, workers ? &s->reader : NULL,
 			    s->collected_ms); /* counts and tells failures */
@@ -74,7 +80,7 @@ static uint64_t collect_in(const struct snapshotter *s)
 		return UINT64_MAX;
 	return due_usage_ns(clock_ns(CLOCK_MONOTONIC) - s->collected_ns,
 			    s->options.usage_interval_s * DUE_NS_PER_S,
-			    s->collected_ms, (int64_t)clock_wall_ms());
+			    s->collected_ms, civil_ms(s));
 }
 
 static uint64_t snapshot_in(const struct snapshotter *s)
@@ -86,7 +92,7 @@ static uint64_t snapshot_in(const struct snapshotter *s)
 		return UINT64_MAX;
 	return due_snapshot_ns(left_ns,
 			       s->options.usage != NULL ? s->took_ns : 0,
-			       (int64_t)clock_wall_ms());
+			       civil_ms(s));
 }
 
 static void snapshot(struct snapshotter *s)
@@ -160,7 +166,7 @@ int snapshotter_start(struct snapshotter **ret_s,
 	if (s == NULL)
 		return -ENOMEM;
 	*s = (struct snapshotter){.options = *o};
-	s->collected_ms = (int64_t)clock_wall_ms();
+	s->collected_ms = civil_ms(s);
 	s->collected_ns = clock_ns(CLOCK_MONOTONIC);
 	s->due_ns = s->collected_ns + o->interval_s * DUE_NS_PER_S;
 	epoch_register(o->epoch, &s->reader);

@@ -6,7 +6,7 @@
  * state/snapshotter_due - when the snapshot thread has something to do.
  *
  * Intervals are measured by the monotonic clock. The turn of the hour is the
- * wall clock's, which may be stepped: whoever sleeps looks again after
+ * civil time's, which may be stepped: whoever sleeps looks again after
  * DUE_LOOK_NS.
  */
 #include "state/usage.h"
@@ -18,10 +18,10 @@
 #define DUE_LOOK_NS (10 * DUE_NS_PER_S)
 #define DUE_QUIET_NS (2 * DUE_NS_PER_S)
 
-/* Nanoseconds from `wall_ms` to the turn of its hour: 1 ms at least. */
-static inline uint64_t due_turn_ns(int64_t wall_ms)
+/* Nanoseconds from `civil_ms` to the turn of its hour: 1 ms at least. */
+static inline uint64_t due_turn_ns(int64_t civil_ms)
 {
-	return (uint64_t)(USAGE_HOUR_MS - wall_ms % USAGE_HOUR_MS) *
+	return (uint64_t)(USAGE_HOUR_MS - civil_ms % USAGE_HOUR_MS) *
 	       DUE_NS_PER_MS;
 }
 
@@ -29,12 +29,12 @@ static inline uint64_t due_turn_ns(int64_t wall_ms)
  * or once the hour of that is over. 0: now. Shortly before the turn it waits
  * for it: a slow disk shall not make it late there. */
 static inline uint64_t due_usage_ns(uint64_t past_ns, uint64_t interval_ns,
-				    int64_t collected_ms, int64_t wall_ms)
+				    int64_t collected_ms, int64_t civil_ms)
 {
 	uint64_t left_ns = past_ns < interval_ns ? interval_ns - past_ns : 0;
-	uint64_t turn_ns = due_turn_ns(wall_ms);
+	uint64_t turn_ns = due_turn_ns(civil_ms);
 
-	if (collected_ms / USAGE_HOUR_MS != wall_ms / USAGE_HOUR_MS)
+	if (collected_ms / USAGE_HOUR_MS != civil_ms / USAGE_HOUR_MS)
 		return 0;
 	return left_ns + DUE_QUIET_NS < turn_ns ? left_ns : turn_ns;
 }
@@ -43,9 +43,9 @@ static inline uint64_t due_usage_ns(uint64_t past_ns, uint64_t interval_ns,
  * go on over the turn of the hour, as the last one took `took_ns`, is to wait
  * until usage has been collected there. */
 static inline uint64_t due_snapshot_ns(uint64_t left_ns, uint64_t took_ns,
-				       int64_t wall_ms)
+				       int64_t civil_ms)
 {
-	uint64_t turn_ns = due_turn_ns(wall_ms);
+	uint64_t turn_ns = due_turn_ns(civil_ms);
 
 	return left_ns == 0 && turn_ns < 2 * took_ns ? turn_ns : left_ns;
 }

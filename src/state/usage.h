@@ -68,7 +68,7 @@ struct usage_status {
 	uint64_t failures;
 	uint64_t rows;   /* changed, since the start */
 	uint64_t pruned; /* rows deleted by age */
-	int64_t last_ms; /* wall clock of the last one; 0: none yet */
+	int64_t last_ms; /* civil time of the last one; 0: none yet */
 	char error[USAGE_ERROR_MAX]; /* of the last one; "" = it worked */
 };
 
@@ -84,7 +84,7 @@ void usage_forget(struct usage *u);
 struct usage *usage_close(struct usage *u);
 
 /* `reader` is this thread's; NULL when the workers have ended. Negative errno,
- * the sentence in usage_status(). `now_ms`: wall clock. */
+ * the sentence in usage_status(). `now_ms`: civil time. */
 int usage_collect(struct usage *u, struct epoch_reader *reader, int64_t now_ms);
 
 void usage_status(struct usage *u, struct usage_status *ret_status);

@@ -33,7 +33,7 @@ struct usage_query {
 	int64_t from_ms, to_ms;
 	const char *after; /* groups behind this one; NULL: all */
 	uint32_t max;
-	int64_t now_ms; /* wall clock */
+	int64_t now_ms; /* civil time */
 };
 
 struct usage_row {

@@ -14,8 +14,6 @@
 #include <string.h>
 
 #define NOON (INT64_C(480000) * USAGE_HOUR_MS)
-/* Of the ring region, where no ring gets to. */
-#define BLOCK RING_WORD(1u << 27, 12, 1)
 
 static struct world w;
 static struct usage *u;
@@ -33,10 +31,10 @@ static void set_up(void)
 	cr_assert(routes_add(&routes, "extract", 1, ""));
 	cr_assert(routes_add(&routes, "render", 2, ""));
 	world_init(&w);
+	w.options.cells = 100;
 	world_start(&w);
-	subjects_format(&w.arena.arena, BLOCK, 100, sizeof(struct cell));
-	cr_assert(subjects_open(&table, &w.arena.arena, BLOCK));
-	atomic_store(&w.arena.arena.header->cells, BLOCK);
+	cr_assert(subjects_open(&table, &w.arena.arena,
+				w.arena.arena.header->cells));
 	org = (struct org_record){
 		.name = "acme", .limit = 20, .window_ms = 60000};
 	cr_assert_eq(registry_org_create(w.registry, &org, 0), 0);

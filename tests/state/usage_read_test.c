@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -303,6 +304,36 @@ Test(usage_read, total_is_exact_while_the_collector_runs)
 	}
 	atomic_store(&stop, true);
 	pthread_join(thread, NULL);
+}
+
+/* ---- slots ---- */
+
+/* An older database was put back: the key of the slot is another one. */
+Test(usage_read, key_that_takes_a_slot_over_begins_with_nothing)
+{
+	struct key_record late = {.org = org.slot}, next = {.org = org.slot};
+	char text[KEY_TEXT_MAX];
+	uint8_t *before;
+	size_t len;
+
+	world_die(&w);
+	before = scratch_read(w.place.records, &len);
+	world_start(&w);
+	cr_assert_eq(registry_key_create(w.registry, &late, text), 0);
+	use(&late, 2, 20);
+	collect();
+	world_die(&w);
+	scratch_write(w.place.records, before, len);
+	free(before);
+	world_start(&w);
+	cr_assert_eq(registry_key_create(w.registry, &next, text), 0);
+	cr_assert_eq(next.slot, late.slot);
+	use(&next, 1, 3);
+	collect();
+	query((struct usage_query){.by = USAGE_BY_KEY});
+	cr_expect_eq(group(next.id)->units, 3);
+	cr_expect_eq(group(next.id)->checks, 1);
+	cr_expect_eq(group(late.id)->units, 20);
 }
 
 /* ---- faults ---- */
