@@ -162,6 +162,17 @@ static void add_budget(json_t *row)
 	json_object_set_new(row, "budget", json_string(text));
 }
 
+static void add_budgets(const json_t *rows)
+{
+	json_t *row;
+	size_t n;
+
+	json_array_foreach(rows, n, row)
+	{
+		add_budget(row);
+	}
+}
+
 /* RFC 4180; null is empty. */
 static void print_csv_text(const char *text)
 {
@@ -228,8 +239,6 @@ static int print_report(struct ctl *c, const struct report *r, char *path)
 
 	while (rc == CTL_OK && pages_next(&pages, &rc)) {
 		const json_t *rows = json_object_get(pages.reply.json, "rows");
-		json_t *row;
-		size_t n;
 
 		if (csv) {
 			print_csv(r, rows, first);
@@ -237,8 +246,7 @@ static int print_report(struct ctl *c, const struct report *r, char *path)
 			if (first && list.json)
 				print_head(pages.reply.json);
 			if (!list.json)
-				json_array_foreach(rows, n, row)
-					add_budget(row);
+				add_budgets(rows);
 			list_page(&list, rows);
 		}
 		first = false;
