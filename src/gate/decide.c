@@ -602,18 +602,22 @@ static void deny_run(struct gate *g)
 
 static void deny_plain(struct gate *g, unsigned count)
 {
+	struct rule *rule = (struct rule *)(uintptr_t)&g->step.plan->rules[0];
 	unsigned i, n;
 
-	for (i = 0; g->has_cells && i < count; i += n) {
+	for (i = 0; i < count; i += n) {
 		const struct plain_ask *a = &g->plain[i];
 
 		for (n = 1; i + n < count && a->key == a[n].key &&
 			    a->verdict->reason == a[n].verdict->reason;
 		     n++) {
 		}
-		if (unlikely(!a->allowed))
-			count_denials(g, a->key, ROUTE_NONE, a->verdict->reason,
-				      n);
+		if (likely(a->allowed))
+			continue;
+		/* PAIRS: nothing: a number to be shown. */
+		atomic_fetch_add_explicit(&rule->tripped, n,
+					  memory_order_relaxed);
+		count_denials(g, a->key, ROUTE_NONE, a->verdict->reason, n);
 	}
 }
 

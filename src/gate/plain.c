@@ -43,6 +43,7 @@ static __attribute__((noinline)) void deny(const struct view *v,
 	told_from(&t, v, m.reset_ms, m.retry_ms);
 	tell(a->verdict, &t);
 	a->verdict->remaining = m.remaining;
+	a->verdict->credits = a->verdict->budget = CREDITS_NONE;
 	a->verdict->reason = a->cost > v->rule->limit ? REASON_COST_ABOVE_LIMIT
 						      : REASON_RATE_LIMITED;
 }
