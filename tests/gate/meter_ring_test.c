@@ -236,7 +236,7 @@ static void move(struct scene *s, const struct rule *to, unsigned log2)
 
 /* meter_move_ring() reads the time itself: everything happens about now, in
  * windows so long that a slow test does not matter. */
-#define LONG (3600000 * MS)
+#define LONG (UINT64_C(3600000) * MS)
 
 static uint64_t begin_now(struct scene *s, uint32_t limit)
 {

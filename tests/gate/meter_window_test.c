@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 
 #define T0 CLOCK_BIAS
-#define SECOND (1000 * MS)
+#define SECOND (UINT64_C(1000) * MS)
 
 Test(window, limit_of_one_passes_once_in_a_window_and_a_tick)
 {
