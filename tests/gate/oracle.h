@@ -25,7 +25,9 @@
 #define O_PROJECTS 2
 #define O_BUDGETS 2
 #define O_ROUTES 4
+#ifndef O_HOLDS
 #define O_HOLDS 64
+#endif
 #define O_IDS 64
 #define O_TICK_NS 4000u
 
