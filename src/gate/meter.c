@@ -528,14 +528,22 @@ struct filler {
 	uint64_t mask, at, stamp, total, grain;
 };
 
+static void filler_init_at(struct filler *f, const struct rule *rule,
+			   word_t *entries, unsigned entries_log2,
+			   unsigned bits)
+{
+	f->bits = bits;
+	f->entries = entries;
+	f->mask = (UINT64_C(1) << entries_log2) - 1;
+	f->at = f->stamp = f->total = 0;
+	f->grain = grain_of(rule, f->bits, f->mask);
+}
+
 static void filler_init(struct filler *f, struct arena *a,
 			const struct rule *rule, uint64_t ring)
 {
-	f->bits = ring_bits(ring);
-	f->entries = ring_entries(a, ring);
-	f->mask = (UINT64_C(1) << RING_LOG2(ring)) - 1;
-	f->at = f->stamp = f->total = 0;
-	f->grain = grain_of(rule, f->bits, f->mask);
+	filler_init_at(f, rule, ring_entries(a, ring), RING_LOG2(ring),
+		       ring_bits(ring));
 }
 
 static void filler_put(struct filler *f, uint64_t stamp, uint64_t units)
@@ -681,25 +689,41 @@ size_t view_admissions(const struct view *v, struct admission *out, size_t cap)
 	}
 }
 
+static void restore(struct filler *f, struct meter *meter,
+		    const struct admission *in, size_t count)
+{
+	size_t i = 0;
+
+	if (count > f->mask) {
+		uint64_t units = 0;
+
+		for (; i < count - f->mask; i++)
+			units += in[i].units;
+		filler_put(f, in[i].stamp, units);
+	}
+	for (; i < count; i++)
+		filler_put(f, in[i].stamp, in[i].units);
+	filler_done(f, meter);
+}
+
 void meter_restore(struct arena *a, const struct rule *rule,
 		   struct meter *meter, const struct admission *in,
 		   size_t count)
 {
-	/* PAIRS: nothing. Nobody else runs yet. */
-	uint64_t ring =
-		atomic_load_explicit(&meter->ring, memory_order_relaxed);
 	struct filler f;
-	size_t i = 0;
 
-	filler_init(&f, a, rule, ring);
-	if (count > f.mask) {
-		uint64_t units = 0;
+	/* PAIRS: nothing. Nobody else runs yet. */
+	filler_init(&f, a, rule,
+		    atomic_load_explicit(&meter->ring, memory_order_relaxed));
+	restore(&f, meter, in, count);
+}
 
-		for (; i < count - f.mask; i++)
-			units += in[i].units;
-		filler_put(&f, in[i].stamp, units);
-	}
-	for (; i < count; i++)
-		filler_put(&f, in[i].stamp, in[i].units);
-	filler_done(&f, meter);
+void meter_restore_at(const struct rule *rule, struct meter *meter,
+		      word_t *entries, unsigned entries_log2,
+		      const struct admission *in, size_t count)
+{
+	struct filler f;
+
+	filler_init_at(&f, rule, entries, entries_log2, EXACT_BITS);
+	restore(&f, meter, in, count);
 }

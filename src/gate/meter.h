@@ -171,5 +171,9 @@ size_t view_admissions(const struct view *v, struct admission *out, size_t cap);
 void meter_restore(struct arena *a, const struct rule *rule,
 		   struct meter *meter, const struct admission *in,
 		   size_t count);
+/* The same for a meter of a subject (gate/subjects.h): zeroed entries. */
+void meter_restore_at(const struct rule *rule, struct meter *meter,
+		      word_t *entries, unsigned entries_log2,
+		      const struct admission *in, size_t count);
 
 #endif

@@ -66,7 +66,8 @@ struct header {
 	uint32_t count; /* buckets */
 	uint32_t stride;
 	uint64_t capacity; /* entries */
-	uint64_t spare[5];
+	uint64_t full_until_ns;
+	uint64_t spare[4];
 };
 static_assert(sizeof(struct header) == LINE_BYTES, "one line");
 
@@ -141,6 +142,7 @@ bool subjects_open(struct subjects *t, struct arena *a, uint64_t block)
 	t->states = (uint8_t *)(t->buckets + h->count);
 	t->count = h->count;
 	t->stride = h->stride;
+	t->full_until_ns = h->full_until_ns;
 	return true;
 }
 
@@ -375,6 +377,49 @@ uint32_t subjects_used(const struct subjects *t)
 					    word) &
 				 NAME_TAKEN) != 0;
 	return used;
+}
+
+/* ---- what outlives the arena ---- */
+
+bool subjects_name(const struct subjects *t, uint32_t entry, uint64_t *ret_name)
+{
+	struct subjects_bucket *b = &t->buckets[entry / SUBJECTS_BUCKET];
+	uint64_t name = claim_load(&b->names[entry % SUBJECTS_BUCKET]);
+
+	if ((name & NAME_TAKEN) == 0)
+		return false;
+	*ret_name = NAME_HASH(name);
+	return true;
+}
+
+uint32_t subjects_restore(const struct subjects *t, uint32_t bucket,
+			  uint64_t name, bool *ret_new)
+{
+	struct subjects_bucket *b = &t->buckets[bucket];
+	unsigned word = look(b, name);
+	uint64_t from;
+
+	*ret_new = word == NOWHERE;
+	if (word != NOWHERE)
+		return entry_of(bucket, word);
+	word = vacancy(b, name);
+	if (word == NOWHERE)
+		return SUBJECTS_FULL;
+	from = claim_load(words_of(b) + word);
+	/* PAIRS: nothing. Nobody else runs yet. */
+	atomic_store_explicit(words_of(b) + word,
+			      name_after(from, NAME_HASH(name) | NAME_USED),
+			      memory_order_relaxed);
+	return entry_of(bucket, word);
+}
+
+void subjects_fill(struct arena *a, uint64_t block, uint64_t until_ns)
+{
+	struct subjects t;
+
+	if (subjects_open(&t, a, block))
+		((struct header *)(void *)block_at(a, block))->full_until_ns =
+			until_ns;
 }
 
 uint64_t subjects_hash2(uint64_t seed, uint64_t a, uint64_t b)

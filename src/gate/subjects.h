@@ -57,6 +57,9 @@ struct subjects {
 	uint8_t *states;
 	uint32_t count;  /* buckets */
 	uint32_t stride; /* bytes of a state, a multiple of 8 */
+	/* Nobody knows what was counted before: until then (as struct instant)
+	 * every subject counts as full. 0: it is known. */
+	uint64_t full_until_ns;
 };
 
 /* Bytes of the block for at least `count` subjects (twice as many entries),
@@ -134,6 +137,21 @@ uint32_t subjects_free(const struct subjects *t, struct claim *c,
 		       subjects_rest_fn *at_rest, void *arg);
 /* Counts those that are used or retiring. */
 uint32_t subjects_used(const struct subjects *t);
+
+/* ---- what outlives the arena (state/snapshot.h) ---- */
+
+/* The part of its subject's hash that an entry holds. With the table's count of
+ * buckets and the entry's own it is all that is needed to find it again. False:
+ * the entry is nobody's. */
+bool subjects_name(const struct subjects *t, uint32_t entry,
+		   uint64_t *ret_name);
+/* Before workers run: the entry of that name in that bucket, taken when there
+ * is none (then *ret_new, and its state is what it was). SUBJECTS_FULL. */
+uint32_t subjects_restore(const struct subjects *t, uint32_t bucket,
+			  uint64_t name, bool *ret_new);
+/* Before workers run: sets full_until_ns of the table in this block, if there
+ * is one. */
+void subjects_fill(struct arena *a, uint64_t block, uint64_t until_ns);
 
 /* The hash of a subject that two numbers name; `seed` is the arena's. Any bit
  * of either changes all of the hash. */
