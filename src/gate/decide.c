@@ -220,11 +220,43 @@ static uint64_t subject_of(const struct gate *g, const struct rule *r,
 	}
 }
 
-/* Finds the meter of a rule that is not the organization's own. False: there
- * is no room for another subject. */
-static bool place_rule(struct gate *g, const struct rule *r, struct ask *a,
-		       struct ask_meter *at, uint32_t org)
+static enum reason too_many(const struct rule *r, const struct ask *a)
 {
+	return rule_units(r, a->cost) > r->limit ? REASON_COST_ABOVE_LIMIT
+						 : REASON_RATE_LIMITED;
+}
+
+/* Nobody knows what the subjects of this table were charged before the machine
+ * was started: until then they count as full. True: denied. */
+static bool full_since_boot(const struct subjects *table, const struct rule *r,
+			    struct ask *a, unsigned i,
+			    const struct instant *now)
+{
+	struct meter_answer *m = &a->outside;
+	uint64_t left_ns = table->full_until_ns - now->ns;
+
+	if (r->flags & RULE_SHADOW) {
+		a->outside_shadow |= (uint16_t)(1u << i);
+		return false;
+	}
+	m->fits = false;
+	m->limit = r->limit;
+	m->remaining = 0;
+	m->window_ms = r->period_ms;
+	m->reset_ms = m->retry_ms = (left_ns + 999999) / 1000000;
+	if (too_many(r, a) != REASON_RATE_LIMITED)
+		m->retry_ms = 0;
+	a->outside_rule = (int8_t)i;
+	return true;
+}
+
+/* Finds the meter of a rule that is not the organization's own. REASON_FULL:
+ * there is no room for another subject. */
+static enum reason place_rule(struct gate *g, const struct rule *r,
+			      struct ask *a, unsigned i, uint32_t org,
+			      const struct instant *now)
+{
+	struct ask_meter *at = &a->at[i];
 	uint64_t subject = subject_of(g, r, a, org);
 	struct subjects table;
 	uint32_t entry;
@@ -235,27 +267,31 @@ static bool place_rule(struct gate *g, const struct rule *r, struct ask *a,
 	at->entries_log2 = 0;
 	if (subject == 0 || (r->route != 0 && r->route != a->route) ||
 	    !subjects_open(&table, g->arena, r->table))
-		return true;
+		return REASON_ALLOW;
+	if (unlikely(table.full_until_ns > now->ns) &&
+	    full_since_boot(&table, r, a, i, now))
+		return too_many(r, a);
 	entry = a->peek ? subjects_find(&table, subject)
 			: subjects_take(&table, &g->claim, subject);
 	if (entry == SUBJECTS_FULL && a->peek) {
 		at->meter = &g->rest.meter;
 		at->entries = g->rest_entries;
 		at->entries_log2 = 3;
-		return true;
+		return REASON_ALLOW;
 	}
 	if (entry == SUBJECTS_FULL) {
 		/* PAIRS: nothing: a number to be shown. */
 		atomic_fetch_add_explicit(&((struct rule *)(uintptr_t)r)->full,
 					  1, memory_order_relaxed);
 		counter_add(&g->counters->subjects_full, 1);
-		return (r->flags & (RULE_FULL_PASS | RULE_SHADOW)) != 0;
+		return r->flags & (RULE_FULL_PASS | RULE_SHADOW) ? REASON_ALLOW
+								 : REASON_FULL;
 	}
 	state = subjects_state(&table, entry);
 	at->meter = (struct meter *)(void *)state;
 	at->entries = subject_entries(r, (struct outside *)(void *)state);
 	at->entries_log2 = subject_log2(r, table.stride);
-	return true;
+	return REASON_ALLOW;
 }
 
 static inline struct outside *outside_of(struct meter *m)
@@ -320,15 +356,12 @@ static void place_rules(struct gate *g, struct ask *a, uint32_t org,
 
 		if (r->level == LEVEL_ORG)
 			continue;
-		if (!place_rule(g, r, a, &a->at[i], org)) {
-			a->refused = REASON_FULL;
+		a->refused = (uint8_t)place_rule(g, r, a, i, org, now);
+		if (a->refused != REASON_ALLOW)
 			break;
-		}
 		if (r->level == LEVEL_ADDRESS && a->at[i].meter != NULL &&
 		    !hold_outside(g, a, i, now)) {
-			a->refused = rule_units(r, a->cost) > r->limit
-					     ? REASON_COST_ABOVE_LIMIT
-					     : REASON_RATE_LIMITED;
+			a->refused = (uint8_t)too_many(r, a);
 			break;
 		}
 	}
