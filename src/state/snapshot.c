@@ -2,14 +2,15 @@
 /*
  * Writing. Everything goes through one buffer, whose bytes are digested when
  * it is flushed; the first error sticks and the rest become no-ops, so the
- * code that writes records reads like the format.
+ * code that writes records reads like the format. What is copied from the
+ * arena is staged first, since nothing is written to the disk in an epoch
+ * section.
  */
 #include "state/snapshot.h"
 #include "state/snapshot_internal.h"
 
+#include "base/check.h"
 #include "base/epoch.h"
-#include "gate/meter.h"
-#include "gate/step.h"
 #include "state/fs.h"
 
 #include <errno.h>
@@ -19,21 +20,10 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
-
-struct writer {
-	int fd;
-	int error; /* the first, as -errno */
-	uint64_t bytes;
-	size_t len;
-	XXH3_state_t *digest;
-	uint8_t buf[SNAP_BUFFER_BYTES];
-	struct admission admissions[SNAP_ADMISSIONS_MAX];
-};
 
 /* --- the stream --- */
 
-static void flush(struct writer *w)
+static void flush(struct snap_writer *w)
 {
 	size_t done = 0;
 
@@ -55,190 +45,111 @@ static void flush(struct writer *w)
 	w->len = 0;
 }
 
-/* Room for a record of `len` bytes, at most the buffer's size. */
-static uint8_t *room(struct writer *w, size_t len)
+static void put(struct snap_writer *w, const uint8_t *bytes, size_t len)
 {
-	uint8_t *p;
+	while (len > 0 && !w->error) {
+		size_t n = sizeof(w->buf) - w->len;
 
-	if (sizeof(w->buf) - w->len < len)
-		flush(w);
-	/* After an error nothing is kept; the space is scratch. */
-	if (w->error)
-		w->len = 0;
-	p = w->buf + w->len;
-	w->len += len;
+		if (n > len)
+			n = len;
+		memcpy(w->buf + w->len, bytes, n);
+		w->len += n;
+		bytes += n;
+		len -= n;
+		if (w->len == sizeof(w->buf))
+			flush(w);
+	}
+}
+
+uint8_t *snap_stage(struct snap_writer *w, size_t len)
+{
+	uint8_t *p = w->stage + w->staged;
+
+	check(sizeof(w->stage) - w->staged >= len);
+	w->staged += len;
 	return p;
 }
 
-/* --- the records --- */
-
-static void put_header(struct writer *w, const struct arena *a, uint64_t now,
-		       int64_t wall_ms, bool clean)
+uint8_t *snap_stage_record(struct snap_writer *w, enum snap_kind kind,
+			   uint32_t number, size_t len)
 {
-	uint8_t *p = room(w, SNAP_HEADER_BYTES);
+	uint8_t *p = snap_stage(w, len);
+
+	memset(p, 0, len);
+	put_le32(p + SNAP_RECORD_AT_KIND, kind);
+	put_le32(p + SNAP_RECORD_AT_NUMBER, number);
+	w->records++;
+	return p;
+}
+
+void snap_put_stage(struct snap_writer *w)
+{
+	put(w, w->stage, w->staged);
+	w->staged = 0;
+}
+
+void snap_enter(struct snap_writer *w)
+{
+	if (w->reader != NULL)
+		epoch_enter(w->reader);
+}
+
+void snap_leave(struct snap_writer *w)
+{
+	if (w->reader != NULL)
+		epoch_leave(w->reader);
+}
+
+/* --- the whole --- */
+
+static void put_header(struct snap_writer *w)
+{
+	const struct arena_header *h = w->arena->header;
+	uint8_t *p = snap_stage(w, SNAP_HEADER_BYTES);
 
 	memcpy(p, SNAP_MAGIC, SNAP_MAGIC_LEN);
 	put_le32(p + SNAP_AT_VERSION, SNAP_VERSION);
 	put_le32(p + SNAP_AT_ENDIAN, SNAP_ENDIAN);
-	memcpy(p + SNAP_AT_BOOT_ID, a->header->boot_id, 16);
-	put_le64(p + SNAP_AT_TICKS, now - CLOCK_BIAS);
-	put_le64(p + SNAP_AT_WALL_MS, (uint64_t)wall_ms);
+	memcpy(p + SNAP_AT_BOOT_ID, h->boot_id, sizeof(h->boot_id));
+	put_le64(p + SNAP_AT_TICKS, clock_ticks() - CLOCK_BIAS);
+	put_le64(p + SNAP_AT_WALL_MS, (uint64_t)w->info->wall_ms);
 	put_le32(p + SNAP_AT_TICK_NS, CLOCK_TICK_NS);
-	put_le32(p + SNAP_AT_FLAGS, clean ? SNAP_FLAG_CLEAN : 0);
-	put_le64(p + SNAP_AT_ZERO, 0);
+	put_le32(p + SNAP_AT_FLAGS, w->info->clean ? SNAP_FLAG_CLEAN : 0);
+	put_le64(p + SNAP_AT_SEED, h->seed);
+	snap_put_stage(w);
 }
 
-static bool slot_used(const half_t *state)
+static void put_end(struct snap_writer *w)
 {
-	/* PAIRS: set_state() in state/registry_slots.c, release. Publishes the
-	 * id beside it. */
-	return atomic_load_explicit(state, memory_order_acquire) != SLOT_FREE;
-}
-
-/* One section for each slot: a grace period, and with it the acknowledgement
- * of a revocation, never waits for the disk. */
-static void enter(struct epoch_reader *reader)
-{
-	if (reader != NULL)
-		epoch_enter(reader);
-}
-
-static void leave(struct epoch_reader *reader)
-{
-	if (reader != NULL)
-		epoch_leave(reader);
-}
-
-/*
- * The window at one instant, whatever the workers do. They go on while the
- * entries are copied. An entry's place is written again only after it has left
- * the window, so with a stamp later than ours: that tells an overwritten one,
- * and everything before it has left too.
- */
-static size_t save_window(struct writer *w, struct arena *a, struct org *org)
-{
-	const struct plan *plan = block_at(a, claim_load(&org->plan));
-	size_t count, gone = 0;
-	struct view v;
-
-	if (plan == NULL || plan->rules[0].algorithm != RULE_WINDOW)
-		return 0;
-	for (;;) {
-		struct instant now = instant_now();
-		uint64_t version = claim_settle(a, &org->gate, NULL);
-
-		now = step_instant(&now, version);
-		view_read(&v, a, &plan->rules[0], &org->first, NULL, 0, &now);
-		if (claim_unchanged(&org->gate, version))
-			break;
-	}
-	count = view_admissions(&v, w->admissions, SNAP_ADMISSIONS_MAX);
-	for (size_t i = 0; i < count; i++)
-		if (w->admissions[i].stamp > v.newest_stamp)
-			gone = i + 1;
-	memmove(w->admissions, w->admissions + gone,
-		(count - gone) * sizeof(w->admissions[0]));
-	return count - gone;
-}
-
-/* Returns whether there was something to write. */
-static bool put_org(struct writer *w, struct arena *a,
-		    struct epoch_reader *reader, uint32_t slot)
-{
-	struct org *org = &a->orgs[slot];
-	size_t count = 0;
-	struct id id = {{0}};
-	uint64_t taken;
-	uint8_t *p;
-
-	enter(reader);
-	if (slot_used(&org->state)) {
-		id = org->id;
-		count = save_window(w, a, org);
-	}
-	leave(reader);
-	if (count == 0)
-		return false;
-	/* Read after the save, so that no stamp is later. */
-	taken = clock_ticks();
-
-	p = room(w, SNAP_ORG_BYTES);
-	put_le32(p + SNAP_ORG_AT_SLOT, slot);
-	put_le32(p + SNAP_ORG_AT_COUNT, (uint32_t)count);
-	memcpy(p + SNAP_ORG_AT_ID, id.c, ID_LEN);
-	put_le64(p + SNAP_ORG_AT_USED, 0);
-	put_le64(p + SNAP_ORG_AT_TICKS, taken - CLOCK_BIAS);
-	for (size_t i = 0; i < count; i++) {
-		uint64_t stamp = w->admissions[i].stamp;
-		uint64_t age = stamp < taken ? taken - stamp : 0;
-
-		if (age > SNAP_AGE_MAX)
-			age = SNAP_AGE_MAX;
-		put_le64(room(w, SNAP_ADMISSION_BYTES),
-			 age << SNAP_UNITS_BITS | w->admissions[i].units);
-	}
-	return true;
-}
-
-static bool put_key(struct writer *w, const struct key *key,
-		    struct epoch_reader *reader, uint32_t slot)
-{
-	struct id id = {{0}};
-	uint64_t used = 0;
-	uint32_t last_use = 0;
-	uint8_t *p;
-
-	enter(reader);
-	if (slot_used(&key->state)) {
-		id = key->id;
-		/* PAIRS: the CAS of claim_apply() and the worker's store of
-		 * the last use. Each number stands for itself and guards
-		 * nothing: relaxed. */
-		used = atomic_load_explicit(&key->used, memory_order_relaxed);
-		last_use = atomic_load_explicit(&key->last_use_min,
-						memory_order_relaxed);
-	}
-	leave(reader);
-	if (used == 0 && last_use == 0)
-		return false;
-	p = room(w, SNAP_KEY_BYTES);
-	put_le32(p + SNAP_KEY_AT_SLOT, slot);
-	put_le32(p + SNAP_KEY_AT_LAST_USE, last_use);
-	memcpy(p + SNAP_KEY_AT_ID, id.c, ID_LEN);
-	put_le64(p + SNAP_KEY_AT_USED, used);
-	return true;
-}
-
-static void put_end(struct writer *w, const struct snapshot_info *info)
-{
+	uint64_t length =
+		w->bytes + w->len + SNAP_END_BYTES + SNAP_DIGEST_BYTES;
+	uint64_t records = w->records;
+	uint8_t *p = snap_stage_record(w, SNAP_END, 0, SNAP_END_BYTES);
 	XXH128_canonical_t digest;
-	uint8_t *p = room(w, SNAP_END_BYTES);
 
-	put_le32(p + SNAP_END_AT_ORGS, info->orgs);
-	put_le32(p + SNAP_END_AT_KEYS, info->keys);
-	put_le64(p + SNAP_END_AT_LENGTH, w->bytes + w->len + SNAP_DIGEST_BYTES);
+	put_le64(p + SNAP_END_AT_RECORDS, records);
+	put_le64(p + SNAP_END_AT_LENGTH, length);
+	snap_put_stage(w);
 	flush(w);
 	XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(w->digest));
-	memcpy(room(w, SNAP_DIGEST_BYTES), digest.digest, SNAP_DIGEST_BYTES);
+	put(w, digest.digest, SNAP_DIGEST_BYTES);
 	flush(w);
 }
 
-static void put_all(struct writer *w, struct arena *a,
-		    struct epoch_reader *reader, bool clean,
-		    struct snapshot_info *info)
+static void put_all(struct snap_writer *w)
 {
-	uint32_t org_slots = slots_read(&a->header->org_slots);
-	uint32_t key_slots = slots_read(&a->header->key_slots);
-
-	info->wall_ms = (int64_t)clock_wall_ms();
-	info->clean = clean;
-	put_header(w, a, clock_ticks(), info->wall_ms, clean);
-	for (uint32_t slot = 1; slot < org_slots && !w->error; slot++)
-		info->orgs += put_org(w, a, reader, slot);
-	for (uint32_t slot = 1; slot < key_slots && !w->error; slot++)
-		info->keys += put_key(w, &a->keys[slot], reader, slot);
-	put_end(w, info);
-	info->bytes = w->bytes;
+	w->info->wall_ms = (int64_t)clock_wall_ms();
+	put_header(w);
+	/* A hold is saved when it was there before everything that it is
+	 * counted in was saved, and is there after it: then that counts it. */
+	snap_note_holds(w);
+	snap_save_orgs(w);
+	snap_save_projects(w);
+	snap_save_keys(w);
+	snap_save_tables(w);
+	snap_save_holds(w);
+	put_end(w);
+	w->info->bytes = w->bytes;
 }
 
 /* --- the file --- */
@@ -350,27 +261,27 @@ static int create_temp(int dir_fd, const char *dir, int *ret_fd, char *err,
 	return 0;
 }
 
-static struct writer *writer_new(void)
+static struct snap_writer *writer_new(void)
 {
-	struct writer *w = malloc(sizeof(*w));
+	struct snap_writer *w = malloc(sizeof(*w));
 
 	if (!w)
 		return NULL;
+	/* Not the buffers: what is not needed is not touched. */
+	memset(w, 0, offsetof(struct snap_writer, buf));
 	w->digest = XXH3_createState();
 	if (!w->digest) {
 		free(w);
 		return NULL;
 	}
 	XXH3_128bits_reset(w->digest);
-	w->error = 0;
-	w->bytes = 0;
-	w->len = 0;
 	return w;
 }
 
-static void writer_free(struct writer *w)
+static void writer_free(struct snap_writer *w)
 {
 	XXH3_freeState(w->digest);
+	free(w->holds);
 	free(w);
 }
 
@@ -379,12 +290,15 @@ int snapshot_write(struct arena *a, struct epoch_reader *reader,
 		   char *err, size_t err_len)
 {
 	uint64_t began_ns = clock_ns(CLOCK_MONOTONIC);
-	struct snapshot_info info = {0};
-	struct writer *w = writer_new();
+	struct snapshot_info info = {.clean = clean};
+	struct snap_writer *w = writer_new();
 	int dir_fd, rc;
 
 	if (!w)
 		return failed(-ENOMEM, dir, "write", err, err_len);
+	w->arena = a;
+	w->reader = reader;
+	w->info = &info;
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir_fd < 0) {
 		rc = failed(-errno, dir, "open the directory of", err, err_len);
@@ -393,7 +307,7 @@ int snapshot_write(struct arena *a, struct epoch_reader *reader,
 	rc = create_temp(dir_fd, dir, &w->fd, err, err_len);
 	if (rc)
 		goto out_dir;
-	put_all(w, a, reader, clean, &info);
+	put_all(w);
 	if (w->error)
 		rc = failed(w->error, dir, "write", err, err_len);
 	else if (fsync(w->fd))

@@ -7,8 +7,6 @@
 #include "state/snapshot.h"
 #include "state/snapshot_internal.h"
 
-#include "gate/meter.h"
-#include "gate/step.h"
 #include "state/fs.h"
 
 #include <errno.h>
@@ -20,26 +18,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
-struct reader {
-	int fd;
-	uint64_t size; /* of the file */
-	uint64_t at;   /* bytes taken so far */
-	uint64_t read; /* bytes read so far */
-	size_t pos, len;
-	XXH3_state_t *digest;
-	struct arena *arena; /* NULL: check only */
-	bool same_boot;
-	bool told; /* the caller's `err` holds the sentence */
-	uint64_t now;
-	char why[96]; /* what is wrong with the file */
-	uint8_t buf[SNAP_BUFFER_BYTES];
-	struct admission admissions[SNAP_ADMISSIONS_MAX];
-};
-
-static void __attribute__((format(printf, 2, 3)))
-describe(struct reader *r, const char *fmt, ...)
+void snap_describe(struct snap_reader *r, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -48,12 +28,9 @@ describe(struct reader *r, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* A macro, so that tools which follow values see that it is never 0. */
-#define DAMAGED(r, ...) (describe(r, __VA_ARGS__), -EBADMSG)
-
 /* --- the stream --- */
 
-static void rewind_to_start(struct reader *r)
+static void rewind_to_start(struct snap_reader *r)
 {
 	XXH3_128bits_reset(r->digest);
 	r->at = 0;
@@ -63,7 +40,7 @@ static void rewind_to_start(struct reader *r)
 }
 
 /* Everything up to the digest goes through here, and into the digest. */
-static int refill(struct reader *r)
+static int refill(struct snap_reader *r)
 {
 	uint64_t left = r->size - SNAP_DIGEST_BYTES - r->read;
 	size_t want;
@@ -92,8 +69,7 @@ static int refill(struct reader *r)
 	return 0;
 }
 
-/* The next `len` bytes (a record: less than the buffer). */
-static int take(struct reader *r, size_t len, const uint8_t **ret_bytes)
+int snap_look(struct snap_reader *r, size_t len, const uint8_t **ret_bytes)
 {
 	int rc;
 
@@ -105,193 +81,112 @@ static int take(struct reader *r, size_t len, const uint8_t **ret_bytes)
 			return DAMAGED(r, "it is cut short");
 	}
 	*ret_bytes = r->buf + r->pos;
-	r->pos += len;
-	r->at += len;
 	return 0;
 }
 
-/* --- organizations --- */
+int snap_take(struct snap_reader *r, size_t len, const uint8_t **ret_bytes)
+{
+	int rc = snap_look(r, len, ret_bytes);
+
+	if (rc == 0) {
+		r->pos += len;
+		r->at += len;
+	}
+	return rc;
+}
+
+/* --- times --- */
+
+uint64_t snap_origin_ns(const struct snap_reader *r, uint64_t taken_ns)
+{
+	uint64_t origin = INSTANT_BIAS_NS;
+
+	if (r->same_boot)
+		origin += taken_ns;
+	return origin < r->now.ns ? origin : r->now.ns;
+}
 
 /*
  * A stamp in this boot. Of the same boot: what it was. Of an earlier one: the
  * saved age plus the time since this boot, which leaves the clock's own zero.
  * Not later than now: in a time namespace the same boot may count otherwise.
  */
-static uint64_t stamp_now(const struct reader *r, uint64_t taken, uint64_t age)
+uint64_t snap_stamp(const struct snap_reader *r, uint64_t taken_ticks,
+		    uint64_t age)
 {
 	uint64_t stamp = CLOCK_BIAS - age;
 
 	if (r->same_boot)
-		stamp += taken;
-	return stamp < r->now ? stamp : r->now;
+		stamp += taken_ticks;
+	return stamp < r->now.ticks ? stamp : r->now.ticks;
 }
 
-static bool apply_org(struct reader *r, uint32_t slot, struct id id,
-		      size_t count)
+int snap_take_admissions(struct snap_reader *r, uint32_t count,
+			 uint64_t taken_ticks, unsigned units_bits,
+			 size_t *ret_kept)
 {
-	struct arena *a = r->arena;
-	const struct plan *plan;
-	struct org *org = &a->orgs[slot];
-
-	/* PAIRS: nothing, as in meter_restore(): nobody else runs yet. */
-	if (slot >= slots_read(&a->header->org_slots) ||
-	    atomic_load_explicit(&org->state, memory_order_relaxed) ==
-		    SLOT_FREE ||
-	    !id_equal(org->id, id))
-		return false;
-	plan = block_at(a, claim_load(&org->plan));
-	if (count > 0 && plan->rules[0].algorithm == RULE_WINDOW)
-		meter_restore(a, &plan->rules[0], &org->first, r->admissions,
-			      count);
-	return true;
-}
-
-static int read_admissions(struct reader *r, uint32_t slot, uint32_t count,
-			   uint64_t taken, size_t *ret_kept)
-{
-	uint64_t previous = SNAP_AGE_MAX;
+	uint64_t previous = UINT64_MAX >> units_bits;
 	size_t kept = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
 		const uint8_t *p;
-		uint64_t age;
-		uint32_t units;
-		int rc = take(r, SNAP_ADMISSION_BYTES, &p);
+		uint64_t age, units;
+		int rc = snap_take(r, SNAP_ADMISSION_BYTES, &p);
 
 		if (rc)
 			return rc;
-		age = get_le64(p) >> SNAP_UNITS_BITS;
-		units = get_le32(p) & ((1u << SNAP_UNITS_BITS) - 1);
+		age = get_le64(p) >> units_bits;
+		units = get_le64(p) & ((UINT64_C(1) << units_bits) - 1);
 		if (units < 1 || age > previous)
-			return DAMAGED(r,
-				       "an admission of organization %u is out "
-				       "of range or order",
-				       slot);
+			return DAMAGED(r, "an admission is out of range or "
+					  "order");
 		previous = age;
 		if (age > SNAP_WINDOW_TICKS)
 			continue;
-		r->admissions[kept].stamp = stamp_now(r, taken, age);
-		r->admissions[kept].units = units;
+		r->admissions[kept].stamp = snap_stamp(r, taken_ticks, age);
+		r->admissions[kept].units = (uint32_t)units;
 		kept++;
 	}
 	*ret_kept = kept;
 	return 0;
 }
 
-static int read_orgs(struct reader *r, uint32_t orgs,
-		     struct snapshot_info *info)
-{
-	uint32_t previous = 0;
-
-	for (uint32_t i = 0; i < orgs; i++) {
-		const uint8_t *p;
-		uint32_t slot, count;
-		uint64_t taken;
-		struct id id;
-		size_t kept = 0;
-		int rc = take(r, SNAP_ORG_BYTES, &p);
-
-		if (rc)
-			return rc;
-		slot = get_le32(p + SNAP_ORG_AT_SLOT);
-		count = get_le32(p + SNAP_ORG_AT_COUNT);
-		memcpy(id.c, p + SNAP_ORG_AT_ID, ID_LEN);
-		taken = get_le64(p + SNAP_ORG_AT_TICKS);
-		if (slot <= previous || slot >= ARENA_ORGS_MAX ||
-		    count > SNAP_ADMISSIONS_MAX ||
-		    taken > CLOCK_TICK_MAX - CLOCK_BIAS)
-			return DAMAGED(r, "organization %u is out of range",
-				       slot);
-		previous = slot;
-		rc = read_admissions(r, slot, count, taken, &kept);
-		if (rc)
-			return rc;
-		if (r->arena && apply_org(r, slot, id, kept))
-			info->orgs++;
-		else
-			info->skipped++;
-	}
-	return 0;
-}
-
-/* --- keys --- */
-
-static bool apply_key(struct arena *a, const uint8_t *p, uint32_t slot)
-{
-	struct key *key = &a->keys[slot];
-	struct id id;
-
-	memcpy(id.c, p + SNAP_KEY_AT_ID, ID_LEN);
-	/* PAIRS: nothing, here and below: nobody else runs yet; starting the
-	 * threads publishes all of it. */
-	if (slot >= slots_read(&a->header->key_slots) ||
-	    atomic_load_explicit(&key->state, memory_order_relaxed) ==
-		    SLOT_FREE ||
-	    !id_equal(key->id, id))
-		return false;
-	atomic_store_explicit(&key->used, get_le64(p + SNAP_KEY_AT_USED),
-			      memory_order_relaxed);
-	/* Nobody knows what of it the rows of usage lack. */
-	atomic_store_explicit(&key->collected, get_le64(p + SNAP_KEY_AT_USED),
-			      memory_order_relaxed);
-	atomic_store_explicit(&key->last_use_min,
-			      get_le32(p + SNAP_KEY_AT_LAST_USE),
-			      memory_order_relaxed);
-	return true;
-}
-
-static int read_keys(struct reader *r, uint32_t keys,
-		     struct snapshot_info *info)
-{
-	uint32_t previous = 0;
-
-	for (uint32_t i = 0; i < keys; i++) {
-		const uint8_t *p;
-		uint32_t slot;
-		int rc = take(r, SNAP_KEY_BYTES, &p);
-
-		if (rc)
-			return rc;
-		slot = get_le32(p + SNAP_KEY_AT_SLOT);
-		if (slot <= previous || slot >= ARENA_KEYS_MAX)
-			return DAMAGED(r, "key %u is out of range", slot);
-		previous = slot;
-		if (r->arena && apply_key(r->arena, p, slot))
-			info->keys++;
-		else
-			info->skipped++;
-	}
-	return 0;
-}
-
 /* --- the whole --- */
 
-static int read_header(struct reader *r, struct snapshot_info *info)
+static int read_header(struct snap_reader *r)
 {
+	struct snapshot_info *info = r->info;
 	const uint8_t *p;
 	uint32_t flags;
-	int rc = take(r, SNAP_HEADER_BYTES, &p);
+	uint64_t seed;
+	int rc = snap_take(r, SNAP_HEADER_BYTES, &p);
 
 	if (rc)
 		return rc;
 	flags = get_le32(p + SNAP_AT_FLAGS);
-	if (get_le32(p + SNAP_AT_VERSION) != SNAP_VERSION ||
+	seed = get_le64(p + SNAP_AT_SEED);
+	r->version = get_le32(p + SNAP_AT_VERSION);
+	if (r->version < SNAP1_VERSION || r->version > SNAP_VERSION ||
 	    get_le32(p + SNAP_AT_ENDIAN) != SNAP_ENDIAN ||
 	    get_le32(p + SNAP_AT_TICK_NS) != CLOCK_TICK_NS ||
-	    flags & ~SNAP_FLAG_CLEAN || get_le64(p + SNAP_AT_ZERO) != 0)
+	    flags & ~SNAP_FLAG_CLEAN ||
+	    (r->version == SNAP1_VERSION && seed != 0))
 		return DAMAGED(r, "its header is wrong");
 	info->wall_ms = (int64_t)get_le64(p + SNAP_AT_WALL_MS);
 	info->clean = flags & SNAP_FLAG_CLEAN;
 	r->same_boot = r->arena && memcmp(p + SNAP_AT_BOOT_ID,
 					  r->arena->header->boot_id, 16) == 0;
 	info->same_boot = r->same_boot;
+	/* Names in the tables are hashes with this seed. */
+	if (r->arena && r->version != SNAP1_VERSION)
+		r->arena->header->seed = seed;
 	return 0;
 }
 
-/* The trailer, which says how many records there are. */
-static int peek_end(struct reader *r, uint8_t *end)
+/* The end of the file, which says how long it is. */
+static int read_end(struct snap_reader *r, uint8_t *end, size_t len,
+		    size_t length_at)
 {
-	size_t len = SNAP_END_BYTES + SNAP_DIGEST_BYTES;
 	ssize_t n;
 
 	if (r->size < SNAP_HEADER_BYTES + len)
@@ -301,43 +196,66 @@ static int peek_end(struct reader *r, uint8_t *end)
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	if ((size_t)n != len || get_le64(end + SNAP_END_AT_LENGTH) != r->size)
+	if ((size_t)n != len || get_le64(end + length_at) != r->size)
 		return DAMAGED(r, "its length is not what it says");
 	return 0;
 }
 
-static int walk(struct reader *r, struct arena *a, struct snapshot_info *info)
+static int read_body(struct snap_reader *r)
 {
 	uint8_t end[SNAP_END_BYTES + SNAP_DIGEST_BYTES];
-	XXH128_canonical_t digest;
-	const uint8_t *p;
 	int rc;
 
-	rewind_to_start(r);
-	r->arena = a;
-	memset(info, 0, sizeof(*info));
-	rc = peek_end(r, end);
-	if (rc == 0)
-		rc = read_header(r, info);
-	if (rc == 0)
-		rc = read_orgs(r, get_le32(end + SNAP_END_AT_ORGS), info);
-	if (rc == 0)
-		rc = read_keys(r, get_le32(end + SNAP_END_AT_KEYS), info);
-	if (rc == 0)
-		rc = take(r, SNAP_END_BYTES, &p);
-	if (rc)
-		return rc;
+	if (r->version == SNAP1_VERSION) {
+		rc = read_end(r, end, SNAP1_END_BYTES + SNAP_DIGEST_BYTES,
+			      SNAP1_END_AT_LENGTH);
+		return rc ? rc : snap_read_v1(r, end);
+	}
+	rc = read_end(r, end, sizeof(end), SNAP_END_AT_LENGTH);
+	return rc ? rc : snap_read_records(r);
+}
+
+static int check_digest(struct snap_reader *r)
+{
+	XXH128_canonical_t digest, is;
+	ssize_t n;
+
 	if (r->at != r->size - SNAP_DIGEST_BYTES)
 		return DAMAGED(r, "it is longer than its contents");
 	XXH128_canonicalFromHash(&digest, XXH3_128bits_digest(r->digest));
-	if (memcmp(digest.digest, end + SNAP_END_BYTES, SNAP_DIGEST_BYTES) != 0)
+	do {
+		n = pread(r->fd, &is, sizeof(is), (off_t)r->at);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	if ((size_t)n != sizeof(is) || memcmp(&digest, &is, sizeof(is)) != 0)
 		return DAMAGED(r, "its checksum does not match");
-	info->bytes = r->size;
 	return 0;
 }
 
-static int refuse(struct reader *r, int rc, const char *dir, const char *name,
-		  const char *why, char *err, size_t err_len)
+static int walk(struct snap_reader *r, struct arena *a,
+		struct snapshot_info *info)
+{
+	int rc;
+
+	if (r->size < SNAP_HEADER_BYTES + SNAP_DIGEST_BYTES)
+		return DAMAGED(r, "it is cut short");
+	rewind_to_start(r);
+	r->arena = a;
+	r->info = info;
+	memset(info, 0, sizeof(*info));
+	rc = read_header(r);
+	if (rc == 0)
+		rc = read_body(r);
+	if (rc == 0)
+		rc = check_digest(r);
+	if (rc == 0)
+		info->bytes = r->size;
+	return rc;
+}
+
+static int refuse(struct snap_reader *r, int rc, const char *dir,
+		  const char *name, const char *why, char *err, size_t err_len)
 {
 	r->told = true;
 	return fs_fail(rc, err, err_len, "%s/%s %s (the file was not changed)",
@@ -345,8 +263,8 @@ static int refuse(struct reader *r, int rc, const char *dir, const char *name,
 }
 
 /* Is it ours at all? Said before "damaged", which only we can be. */
-static int judge(struct reader *r, const char *dir, const char *name, char *err,
-		 size_t err_len)
+static int judge(struct snap_reader *r, const char *dir, const char *name,
+		 char *err, size_t err_len)
 {
 	uint8_t h[SNAP_AT_VERSION + 4] = {0};
 	char why[256];
@@ -372,7 +290,7 @@ static int judge(struct reader *r, const char *dir, const char *name, char *err,
 	return refuse(r, -EPROTONOSUPPORT, dir, name, why, err, err_len);
 }
 
-static int open_file(struct reader *r, int dir_fd, const char *dir,
+static int open_file(struct snap_reader *r, int dir_fd, const char *dir,
 		     const char *name, char *err, size_t err_len)
 {
 	struct stat st;
@@ -398,7 +316,7 @@ static int open_file(struct reader *r, int dir_fd, const char *dir,
 	return 0;
 }
 
-static int check_and_apply(struct reader *r, struct arena *a,
+static int check_and_apply(struct snap_reader *r, struct arena *a,
 			   struct snapshot_info *info)
 {
 	int rc = walk(r, NULL, info);
@@ -412,7 +330,7 @@ static int check_and_apply(struct reader *r, struct arena *a,
 }
 
 /* Turns a failure into a sentence, unless there is one. */
-static void tell(const struct reader *r, int rc, const char *dir,
+static void tell(const struct snap_reader *r, int rc, const char *dir,
 		 const char *name, char *err, size_t err_len)
 {
 	if (r->told)
@@ -433,7 +351,7 @@ static int read_file(struct arena *a, int dir_fd, const char *dir,
 		     const char *name, struct snapshot_info *info, char *err,
 		     size_t err_len)
 {
-	struct reader *r = calloc(1, sizeof(*r));
+	struct snap_reader *r = calloc(1, sizeof(*r));
 	int rc = -ENOMEM;
 
 	if (!r || !(r->digest = XXH3_createState())) {
@@ -441,7 +359,7 @@ static int read_file(struct arena *a, int dir_fd, const char *dir,
 		return fs_fail(rc, err, err_len, "no memory to read %s/%s", dir,
 			       name);
 	}
-	r->now = clock_ticks();
+	r->now = instant_now();
 	r->told = false;
 	rc = open_file(r, dir_fd, dir, name, err, err_len);
 	if (rc == 0) {

@@ -266,32 +266,30 @@ Test(snapshot, entries_of_other_owners_are_skipped)
 	cr_expect_eq(info.orgs, 0);
 }
 
-/* header, one organization with `count` admissions, trailer */
-static void craft(const struct admission *in, uint32_t count, uint64_t used,
-		  uint64_t taken)
+/* Of version 1: header, one organization with `count` admissions, trailer */
+static void craft(const struct admission *in, uint32_t count, uint64_t taken)
 {
-	size_t len = SNAP_HEADER_BYTES + SNAP_ORG_BYTES +
-		     count * SNAP_ADMISSION_BYTES + SNAP_END_BYTES +
+	size_t len = SNAP_HEADER_BYTES + SNAP1_ORG_BYTES +
+		     count * SNAP_ADMISSION_BYTES + SNAP1_END_BYTES +
 		     SNAP_DIGEST_BYTES;
 	uint8_t *bytes = calloc(1, len), *p = bytes;
 
 	memcpy(p, SNAP_MAGIC, SNAP_MAGIC_LEN);
-	put_le32(p + SNAP_AT_VERSION, SNAP_VERSION);
+	put_le32(p + SNAP_AT_VERSION, SNAP1_VERSION);
 	put_le32(p + SNAP_AT_ENDIAN, SNAP_ENDIAN);
 	memcpy(p + SNAP_AT_BOOT_ID, w.arena.arena.header->boot_id, 16);
 	put_le32(p + SNAP_AT_TICK_NS, CLOCK_TICK_NS);
 	p += SNAP_HEADER_BYTES;
-	put_le32(p + SNAP_ORG_AT_SLOT, 1);
-	put_le32(p + SNAP_ORG_AT_COUNT, count);
-	memcpy(p + SNAP_ORG_AT_ID, w.arena.arena.orgs[1].id.c, ID_LEN);
-	put_le64(p + SNAP_ORG_AT_USED, used);
-	put_le64(p + SNAP_ORG_AT_TICKS, taken - CLOCK_BIAS);
-	p += SNAP_ORG_BYTES;
+	put_le32(p + SNAP1_ORG_AT_SLOT, 1);
+	put_le32(p + SNAP1_ORG_AT_COUNT, count);
+	memcpy(p + SNAP1_ORG_AT_ID, w.arena.arena.orgs[1].id.c, ID_LEN);
+	put_le64(p + SNAP1_ORG_AT_TICKS, taken - CLOCK_BIAS);
+	p += SNAP1_ORG_BYTES;
 	for (uint32_t i = 0; i < count; i++, p += SNAP_ADMISSION_BYTES)
-		put_le64(p, (taken - in[i].stamp) << SNAP_UNITS_BITS |
+		put_le64(p, (taken - in[i].stamp) << SNAP1_UNITS_BITS |
 				    in[i].units);
-	put_le32(p + SNAP_END_AT_ORGS, 1);
-	put_le64(p + SNAP_END_AT_LENGTH, len);
+	put_le32(p + SNAP1_END_AT_ORGS, 1);
+	put_le64(p + SNAP1_END_AT_LENGTH, len);
 	seal(bytes, len);
 	scratch_write(w.place.snapshot, bytes, len);
 	free(bytes);
@@ -304,7 +302,7 @@ Test(snapshot, admissions_that_the_ring_cannot_hold_are_merged)
 
 	for (unsigned i = 0; i < 200; i++)
 		in[i] = (struct admission){now - 1000 + i, 1};
-	craft(in, 200, 1000, now);
+	craft(in, 200, now);
 	blank();
 	cr_assert_eq(read_it(), 0, "%s", err);
 	cr_expect_eq(in_window(1), 200);
@@ -316,7 +314,7 @@ Test(snapshot, older_than_any_window_is_left_out)
 	struct admission in[] = {{now - SNAP_WINDOW_TICKS - 1, 5},
 				 {now - SNAP_WINDOW_TICKS, 6}};
 
-	craft(in, 2, 11, now);
+	craft(in, 2, now);
 	blank();
 	cr_assert_eq(read_it(), 0);
 	cr_expect_eq(in_window(1), 0);
@@ -327,7 +325,7 @@ Test(snapshot, stamp_is_never_later_than_now)
 	uint64_t now = clock_ticks(), hour = 3600000 * CLOCK_TICKS_PER_MS;
 	struct admission in[] = {{now + hour, 100}};
 
-	craft(in, 1, 100, now + hour);
+	craft(in, 1, now + hour);
 	blank();
 	cr_assert_eq(read_it(), 0);
 	w.now = clock_ticks() + 60000 * CLOCK_TICKS_PER_MS + 1;

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tables of subjects, cells of usage, and holds, as records.
+ *
+ * A subject's words change under the gate of its organization, which its name
+ * does not tell. So they are read without one: each of its algorithms keeps
+ * what counts in one word, and a window's ring is copied and put in order (see
+ * copy_ring()). What is charged meanwhile is in it or not.
+ */
+#include "state/snapshot_internal.h"
+
+#include "gate/claim.h"
+#include "gate/decide.h"
+#include "gate/outside.h"
+#include "gate/step.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+unsigned snap_entries_log2(uint32_t stride)
+{
+	uint32_t entries = stride > LINE_BYTES
+				   ? (stride - (uint32_t)LINE_BYTES) /
+					     (uint32_t)sizeof(word_t)
+				   : 0;
+
+	/* As place_rule() in gate/decide.c. */
+	return entries != 0 ? (unsigned)__builtin_ctz(entries) : 0;
+}
+
+/* ---- which tables there are ---- */
+
+/* A table, and an organization that has a rule with it. */
+struct table_user {
+	uint64_t block; /* 0: no entry */
+	uint32_t org;
+};
+
+struct tables {
+	struct table_user *at; /* by hash; a power of two of them */
+	uint32_t size, used;
+};
+
+#define TABLES_SIZE_MIN 64u
+
+static struct table_user *find_place(const struct tables *t, uint64_t block)
+{
+	uint32_t i = (uint32_t)(block * UINT64_C(0x9e3779b97f4a7c15) >> 32);
+
+	for (i &= t->size - 1; t->at[i].block != 0 && t->at[i].block != block;)
+		i = (i + 1) & (t->size - 1);
+	return &t->at[i];
+}
+
+static int grow(struct tables *t)
+{
+	struct tables larger = {.size = t->size ? t->size * 2 : TABLES_SIZE_MIN,
+				.used = t->used};
+
+	larger.at = calloc(larger.size, sizeof(*larger.at));
+	if (larger.at == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < t->size; i++)
+		if (t->at[i].block != 0)
+			*find_place(&larger, t->at[i].block) = t->at[i];
+	free(t->at);
+	*t = larger;
+	return 0;
+}
+
+static int add_table(struct tables *t, uint64_t block, uint32_t org)
+{
+	struct table_user *place;
+	int r;
+
+	if (2 * t->used >= t->size) {
+		r = grow(t);
+		if (r < 0)
+			return r;
+	}
+	place = find_place(t, block);
+	if (place->block == 0) {
+		t->used++;
+		*place = (struct table_user){block, org};
+	}
+	return 0;
+}
+
+/* The plan of an organization that is there, or 0; in a section. */
+static uint64_t plan_word(const struct arena *a, uint32_t slot)
+{
+	const struct org *org = &a->orgs[slot];
+
+	return snap_slot_used(&org->state) ? claim_load(&org->plan) : 0;
+}
+
+static int add_tables(struct tables *t, const struct plan *plan, uint32_t org)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < plan->rules_count && r == 0; i++)
+		if (plan->rules[i].level != LEVEL_ORG &&
+		    plan->rules[i].table != 0)
+			r = add_table(t, plan->rules[i].table, org);
+	return r;
+}
+
+static int find_tables(struct snap_writer *w, struct tables *t)
+{
+	uint32_t slots = slots_read(&w->arena->header->org_slots);
+	uint64_t last = 0;
+	int r = 0;
+
+	for (uint32_t slot = 1; slot < slots && r == 0; slot++) {
+		uint64_t word;
+
+		snap_enter(w);
+		word = plan_word(w->arena, slot);
+		/* Neighbours often share one. */
+		if (word != 0 && word != last)
+			r = add_tables(t, block_at(w->arena, word), slot);
+		last = word;
+		snap_leave(w);
+	}
+	return r;
+}
+
+static const struct rule *rule_with(const struct arena *a, uint32_t org,
+				    uint64_t block)
+{
+	const struct plan *plan = block_at(a, plan_word(a, org));
+
+	for (uint32_t i = 0; plan != NULL && i < plan->rules_count; i++)
+		if (plan->rules[i].level != LEVEL_ORG &&
+		    plan->rules[i].table == block)
+			return &plan->rules[i];
+	return NULL;
+}
+
+/* In a section: a rule with this table, of whoever has one now. NULL: nobody,
+ * it is about to be freed. */
+static const struct rule *rule_of(const struct arena *a, struct table_user *u)
+{
+	const struct rule *r = rule_with(a, u->org, u->block);
+	uint32_t slots = slots_read(&a->header->org_slots);
+
+	for (uint32_t slot = 1; r == NULL && slot < slots; slot++) {
+		r = rule_with(a, slot, u->block);
+		if (r != NULL)
+			u->org = slot;
+	}
+	return r;
+}
+
+/* ---- subjects ---- */
+
+static int by_value(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/*
+ * The ring of a window that goes on while it is copied. The newest entry in the
+ * copy has the total of all that was admitted before it. Those before it are in
+ * the copy as well, but for some that had left the window and were overwritten;
+ * in the order of their stamps, which is that of the words, what those held is
+ * added to the one after it: it counts longer, never shorter. So the copy is a
+ * ring in its last lap.
+ */
+static void copy_ring(word_t *to, const word_t *from, unsigned log2)
+{
+	uint64_t words[SNAP_SUBJECT_ADMISSIONS_MAX];
+	size_t count = (size_t)1 << log2;
+
+	for (size_t i = 0; i < count; i++)
+		words[i] = claim_load(&from[i]);
+	qsort(words, count, sizeof(words[0]), by_value);
+	for (size_t i = 0; i < count; i++)
+		/* PAIRS: nothing. Ours alone. */
+		atomic_store_explicit(&to[i], words[i], memory_order_relaxed);
+}
+
+/* What is admitted at an address when it is let go (gate/outside.h). Read
+ * before what is admitted, so that it is counted twice rather than not. */
+static uint32_t read_held(const struct rule *r, struct meter *meter)
+{
+	const struct outside *o = (const struct outside *)(void *)meter;
+	uint64_t held;
+
+	if (r->level != LEVEL_ADDRESS)
+		return 0;
+	/* PAIRS: outside_release(), release: read before the admissions. */
+	held = atomic_load_explicit(&o->held, memory_order_acquire);
+	return held < r->limit ? (uint32_t)held : r->limit;
+}
+
+static size_t window_admissions(struct snap_writer *w, const struct rule *r,
+				struct meter *meter, unsigned log2,
+				uint32_t held, const struct instant *now)
+{
+	const word_t *entries =
+		(const word_t *)(void *)((uint8_t *)meter + LINE_BYTES);
+	word_t copy[SNAP_SUBJECT_ADMISSIONS_MAX];
+	struct meter of_copy;
+	struct view v;
+	size_t count;
+
+	memset(&of_copy, 0, sizeof(of_copy));
+	/* PAIRS: nothing. Ours alone. The last entry is the newest. */
+	atomic_store_explicit(&of_copy.level, UINT64_MAX << 32,
+			      memory_order_relaxed);
+	atomic_store_explicit(&of_copy.base, claim_load(&meter->base),
+			      memory_order_relaxed);
+	copy_ring(copy, entries, log2);
+	view_read(&v, w->arena, r, &of_copy, copy, log2, now);
+	count = view_admissions(&v, w->admissions, (size_t)1 << log2);
+	if (held != 0)
+		w->admissions[count++] = (struct admission){now->ticks, held};
+	return count;
+}
+
+static void stage_subject(struct snap_writer *w, const struct rule *r,
+			  const struct subjects *t, uint32_t entry)
+{
+	unsigned log2 = snap_entries_log2(t->stride);
+	struct meter *meter = subjects_state(t, entry);
+	struct instant now = instant_now();
+	uint64_t name, rest_ns = 0;
+	size_t count = 0;
+	uint32_t held;
+	uint8_t *p;
+
+	if (!subjects_name(t, entry, &name))
+		return;
+	held = read_held(r, meter);
+	if (r->algorithm == RULE_WINDOW) {
+		word_t *entries =
+			(word_t *)(void *)((uint8_t *)meter + LINE_BYTES);
+
+		if (held == 0 &&
+		    meter_rests(r, w->arena, meter, entries, log2, &now))
+			return;
+		count = window_admissions(w, r, meter, log2, held, &now);
+	} else {
+		struct view v;
+
+		view_read(&v, w->arena, r, meter, NULL, 0, &now);
+		rest_ns = v.level > now.ns ? v.level - now.ns : 0;
+		rest_ns += held * r->unit_ns;
+	}
+	if (count == 0 && rest_ns == 0)
+		return;
+	p = snap_stage_record(w, SNAP_SUBJECT, entry / SUBJECTS_BUCKET,
+			      SNAP_SUBJECT_BYTES);
+	put_le64(p + SNAP_SUBJECT_AT_NAME, name);
+	put_le64(p + SNAP_SUBJECT_AT_TAKEN, now.ns - INSTANT_BIAS_NS);
+	put_le64(p + SNAP_SUBJECT_AT_REST_NS, snap_rest_ns(rest_ns));
+	put_le32(p + SNAP_SUBJECT_AT_COUNT, (uint32_t)count);
+	snap_stage_admissions(w, count, now.ticks);
+	w->info->subjects++;
+}
+
+static void stage_table(struct snap_writer *w, const struct subjects *t,
+			const struct rule *r)
+{
+	uint8_t *p = snap_stage_record(w, SNAP_TABLE,
+				       r != NULL ? r->id : SNAP_CELLS_ID,
+				       SNAP_TABLE_BYTES);
+
+	struct instant now = instant_now();
+
+	put_le32(p + SNAP_TABLE_AT_BUCKETS, t->count);
+	put_le32(p + SNAP_TABLE_AT_STRIDE, t->stride);
+	put_le64(p + SNAP_TABLE_AT_TAKEN, now.ns - INSTANT_BIAS_NS);
+	if (t->full_until_ns > now.ns)
+		put_le64(p + SNAP_TABLE_AT_FULL_NS,
+			 snap_rest_ns(t->full_until_ns - now.ns));
+	if (r == NULL)
+		return;
+	put_le32(p + SNAP_TABLE_AT_ALGORITHM, r->algorithm);
+	put_le32(p + SNAP_TABLE_AT_LEVEL, r->level);
+}
+
+static bool can_be_saved(const struct rule *r, const struct subjects *t)
+{
+	if (r->algorithm == RULE_WINDOW)
+		return snap_entries_log2(t->stride) >= 1;
+	/* Leases are saved with their holds. */
+	return r->algorithm == RULE_GCRA && t->stride >= sizeof(struct meter);
+}
+
+static void save_table(struct snap_writer *w, struct table_user *u)
+{
+	uint32_t bucket = 0, buckets;
+
+	do {
+		const struct rule *r;
+		struct subjects t;
+
+		snap_enter(w);
+		r = rule_of(w->arena, u);
+		if (r == NULL || !subjects_open(&t, w->arena, u->block) ||
+		    !can_be_saved(r, &t)) {
+			snap_leave(w);
+			return;
+		}
+		if (bucket == 0)
+			stage_table(w, &t, r);
+		buckets = t.count;
+		for (uint32_t i = 0; i < SUBJECTS_BUCKET; i++)
+			stage_subject(w, r, &t, bucket * SUBJECTS_BUCKET + i);
+		snap_leave(w);
+		snap_put_stage(w);
+	} while (++bucket < buckets && !w->error);
+}
+
+/* ---- cells of usage ---- */
+
+static void stage_cell(struct snap_writer *w, const struct subjects *t,
+		       uint32_t entry)
+{
+	const word_t *state = subjects_state(t, entry);
+	size_t words = t->stride / sizeof(word_t), start = w->staged;
+	uint64_t name, any = 0;
+	uint8_t *p;
+
+	if (!subjects_name(t, entry, &name))
+		return;
+	p = snap_stage_record(w, SNAP_CELL, entry / SUBJECTS_BUCKET,
+			      SNAP_CELL_BYTES + t->stride);
+	put_le64(p + SNAP_CELL_AT_NAME, name);
+	for (size_t i = 0; i < words; i++) {
+		uint64_t value = claim_load(&state[i]);
+
+		put_le64(p + SNAP_CELL_BYTES + i * sizeof(word_t), value);
+		any |= value;
+	}
+	if (any != 0) {
+		w->info->cells++;
+		return;
+	}
+	w->staged = start;
+	w->records--;
+}
+
+static bool open_cells(struct arena *a, struct subjects *t)
+{
+	/* PAIRS: nothing. Made before workers run. */
+	return subjects_open(
+		t, a,
+		atomic_load_explicit(&a->header->cells, memory_order_relaxed));
+}
+
+static void save_cells(struct snap_writer *w)
+{
+	struct subjects t;
+
+	if (!open_cells(w->arena, &t))
+		return;
+	stage_table(w, &t, NULL);
+	for (uint32_t bucket = 0; bucket < t.count && !w->error; bucket++) {
+		for (uint32_t i = 0; i < SUBJECTS_BUCKET; i++)
+			stage_cell(w, &t, bucket * SUBJECTS_BUCKET + i);
+		snap_put_stage(w);
+	}
+}
+
+void snap_save_tables(struct snap_writer *w)
+{
+	struct tables tables = {0};
+	int r = find_tables(w, &tables);
+
+	if (r < 0 && !w->error)
+		w->error = r;
+	save_cells(w);
+	for (uint32_t i = 0; i < tables.size && !w->error; i++)
+		if (tables.at[i].block != 0)
+			save_table(w, &tables.at[i]);
+	free(tables.at);
+}
+
+/* ---- holds ---- */
+
+static bool has_holds(const struct arena *a)
+{
+	/* PAIRS: nothing. Made before workers run. */
+	return atomic_load_explicit(&a->header->holds, memory_order_relaxed) !=
+	       0;
+}
+
+void snap_note_holds(struct snap_writer *w)
+{
+	uint32_t count = w->arena->header->holds_count;
+
+	if (!has_holds(w->arena) || count == 0)
+		return;
+	w->holds = calloc(count, sizeof(*w->holds));
+	if (w->holds == NULL) {
+		w->error = -ENOMEM;
+		return;
+	}
+	w->holds_count = count;
+	for (uint32_t slot = 0; slot < count; slot++) {
+		uint64_t state = claim_load(&hold_at(w->arena, slot)->state);
+
+		/* Most are free, and then their page stays untouched. */
+		if (HOLD_LIVE(state))
+			w->holds[slot] = state;
+	}
+}
+
+static uint64_t hold_word(const word_t *w)
+{
+	/* PAIRS: still(): what is read before it was this hold's. */
+	return atomic_load_explicit(w, memory_order_relaxed);
+}
+
+/* Is it the hold it was, so that what was read of it is its own? */
+static bool still(struct hold *h, uint64_t state)
+{
+	/* PAIRS: claim_load() of `state` in take_hold() of gate/decide.c,
+	 * acquire: the owner finds the hold ended and fills it anew. The CAS
+	 * that ended it either came before this, which then finds another
+	 * state; or after, in the release sequence of this, so what was read
+	 * before this is not what the owner stores. With a plain load here the
+	 * owner's stores would have to be releases. */
+	return atomic_fetch_or_explicit(&h->state, 0, memory_order_release) ==
+	       state;
+}
+
+/* The entry of this table in whose state the byte at `off` of the arena is. */
+static bool find_entry(const struct subjects *t, uint64_t off,
+		       uint32_t *ret_entry)
+{
+	uint64_t from = claim_offset(t->arena, (word_t *)(void *)t->states);
+	uint64_t entry = off >= from ? (off - from) / t->stride : UINT64_MAX;
+
+	if (entry >= subjects_capacity(t) || (off - from) % t->stride != 0)
+		return false;
+	*ret_entry = (uint32_t)entry;
+	return true;
+}
+
+static bool put_place(uint8_t *p, const struct subjects *t, uint64_t off)
+{
+	uint64_t name;
+	uint32_t entry;
+
+	if (!find_entry(t, off, &entry) || !subjects_name(t, entry, &name))
+		return false;
+	put_le32(p + SNAP_PLACE_AT_BUCKET, entry / SUBJECTS_BUCKET);
+	put_le32(p + SNAP_PLACE_AT_BUCKETS, t->count);
+	put_le64(p + SNAP_PLACE_AT_NAME, name);
+	return true;
+}
+
+/* The rule that this word counts the leases of, or NULL: none any more. */
+static const struct rule *put_lease(struct arena *a, struct org *org,
+				    uint64_t off, uint8_t *p)
+{
+	const struct plan *plan = block_at(a, claim_load(&org->plan));
+
+	for (uint32_t i = 0; plan != NULL && i < plan->rules_count; i++) {
+		const struct rule *r = &plan->rules[i];
+		struct subjects t;
+
+		if (r->algorithm != RULE_CONCURRENCY)
+			continue;
+		if (r->level == LEVEL_ORG
+			    ? off == claim_offset(a,
+						  &org_meter(a, org, r->meter)
+							   ->level)
+			    : subjects_open(&t, a, r->table) &&
+				      put_place(p + SNAP_LEASE_AT_PLACE, &t,
+						off))
+			return r;
+	}
+	return NULL;
+}
+
+static void put_leases(struct arena *a, struct org *org, const struct hold *h,
+		       uint8_t *p)
+{
+	for (unsigned i = 0; i < HOLD_LEASES_MAX; i++, p += SNAP_LEASE_BYTES) {
+		uint64_t off = hold_word(&h->leases[i]);
+		const struct rule *r =
+			off != 0 ? put_lease(a, org, off, p) : NULL;
+
+		if (r != NULL)
+			memcpy(p + SNAP_LEASE_AT_NAME, r->name, RULE_NAME_LEN);
+	}
+}
+
+/* False: it says nothing that makes sense, or is another one by now. */
+static bool put_hold(struct snap_writer *w, struct hold *h, uint64_t state,
+		     uint8_t *p)
+{
+	struct arena *a = w->arena;
+	struct instant now = instant_now();
+	uint64_t subject = hold_word(&h->subject);
+	uint64_t until = hold_word(&h->until);
+	uint32_t key = (uint32_t)(subject >> 32), org = (uint32_t)subject;
+	struct subjects cells;
+
+	if (key == 0 || key >= slots_read(&a->header->key_slots) || org == 0 ||
+	    org >= slots_read(&a->header->org_slots) ||
+	    !snap_slot_used(&a->keys[key].state) ||
+	    !snap_slot_used(&a->orgs[org].state) || !open_cells(a, &cells) ||
+	    !put_place(p + SNAP_HOLD_AT_CELL, &cells, hold_word(&h->cell)))
+		return false;
+	put_le64(p + SNAP_HOLD_AT_STATE, state);
+	put_le32(p + SNAP_HOLD_AT_KEY, key);
+	put_le32(p + SNAP_HOLD_AT_ORG, org);
+	memcpy(p + SNAP_HOLD_AT_KEY_ID, a->keys[key].id.c, ID_LEN);
+	memcpy(p + SNAP_HOLD_AT_ORG_ID, a->orgs[org].id.c, ID_LEN);
+	put_le64(p + SNAP_HOLD_AT_TAKEN, now.ns - INSTANT_BIAS_NS);
+	put_le64(p + SNAP_HOLD_AT_LEFT,
+		 until > now.ticks ? until - now.ticks : 0);
+	put_le64(p + SNAP_HOLD_AT_UNITS, hold_word(&h->units));
+	put_le64(p + SNAP_HOLD_AT_FLAGS, hold_word(&h->flags));
+	put_le64(p + SNAP_HOLD_AT_ROUTE, hold_word(&h->route));
+	for (unsigned i = 0; i < PROJECT_BUDGETS_MAX; i++)
+		put_le64(p + SNAP_HOLD_AT_BUDGETS + 8 * i,
+			 hold_word(&h->budget[i]));
+	put_leases(a, &a->orgs[org], h, p + SNAP_HOLD_AT_LEASES);
+	return still(h, state);
+}
+
+void snap_save_holds(struct snap_writer *w)
+{
+	for (uint32_t slot = 0; slot < w->holds_count && !w->error; slot++) {
+		uint8_t *p;
+		bool put;
+
+		if (w->holds[slot] == 0)
+			continue;
+		p = snap_stage_record(w, SNAP_HOLD, slot, SNAP_HOLD_BYTES);
+		snap_enter(w);
+		put = put_hold(w, hold_at(w->arena, slot), w->holds[slot], p);
+		snap_leave(w);
+		if (put) {
+			w->info->holds++;
+		} else {
+			w->staged = 0;
+			w->records--;
+		}
+		snap_put_stage(w);
+	}
+}
