@@ -101,6 +101,11 @@ void gate_settle(struct gate *g, const struct check *c, struct verdict *v,
 uint32_t gate_expire(struct gate *g, uint32_t from, uint32_t end,
 		     const struct instant *now, uint64_t wall_ms);
 
+/* In a fresh arena, before workers run: holds are called what none was called
+ * while the wall clock was earlier. So nobody who comes late, with a hold of
+ * before the arena was lost, settles another one. */
+void gate_name_holds(struct arena *a, uint64_t wall_ms);
+
 #define HOLD_SLOTS_MAX (1u << 24)
 /* Not 0 in the next 2^40 uses of a hold: 0 is none. */
 #define HOLD_ID(slot, gen)                                                     \

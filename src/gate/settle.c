@@ -249,3 +249,18 @@ uint32_t gate_expire(struct gate *g, uint32_t from, uint32_t end,
 	}
 	return expired;
 }
+
+void gate_name_holds(struct arena *a, uint64_t wall_ms)
+{
+	uint32_t slot;
+
+	/* PAIRS: nothing, here and below. Nobody else runs yet. */
+	if (atomic_load_explicit(&a->header->holds, memory_order_relaxed) == 0)
+		return;
+	/* No hold is used again in less than a millisecond for long: the clock
+	 * is ahead of the generations. They come again after 34 years. */
+	for (slot = 0; slot < a->header->holds_count; slot++)
+		atomic_store_explicit(&hold_at(a, slot)->state,
+				      HOLD_STATE(wall_ms, 0),
+				      memory_order_relaxed);
+}

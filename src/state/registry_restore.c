@@ -11,6 +11,7 @@
 #include "state/registry_internal.h"
 
 #include "base/clock.h"
+#include "gate/decide.h"
 #include "gate/meter.h"
 #include "gate/step.h"
 #include "gate/subjects.h"
@@ -82,9 +83,11 @@ void registry_restore(struct registry *g, const char *state_dir,
 		      struct registry_report *report)
 {
 	struct snapshot_info info = {0};
-	int r = snapshot_read(g->arena, state_dir, &info, report->warning,
-			      sizeof(report->warning));
+	int r;
 
+	gate_name_holds(g->arena, clock_wall_ms());
+	r = snapshot_read(g->arena, state_dir, &info, report->warning,
+			  sizeof(report->warning));
 	report->restored = r == 0;
 	if (g->options.strict && (r != 0 || !info.clean)) {
 		struct instant at = r == 0 && !info.same_boot
