@@ -689,15 +689,19 @@ size_t view_admissions(const struct view *v, struct admission *out, size_t cap)
 	}
 }
 
-static void restore(struct filler *f, struct meter *meter,
+static void restore(struct filler *f, uint32_t limit, struct meter *meter,
 		    const struct admission *in, size_t count)
 {
-	size_t i = 0;
+	size_t i = 0, room = f->mask;
 
-	if (count > f->mask) {
+	/* In a full ring the units of the oldest are not known any more, but
+	 * taken for 1 (see read_window()). */
+	if (count == room + 1 && limit <= count && in[0].units == 1)
+		room++;
+	if (count > room) {
 		uint64_t units = 0;
 
-		for (; i < count - f->mask; i++)
+		for (; i < count - room; i++)
 			units += in[i].units;
 		filler_put(f, in[i].stamp, units);
 	}
@@ -715,7 +719,7 @@ void meter_restore(struct arena *a, const struct rule *rule,
 	/* PAIRS: nothing. Nobody else runs yet. */
 	filler_init(&f, a, rule,
 		    atomic_load_explicit(&meter->ring, memory_order_relaxed));
-	restore(&f, meter, in, count);
+	restore(&f, rule->limit, meter, in, count);
 }
 
 void meter_restore_at(const struct rule *rule, struct meter *meter,
@@ -725,5 +729,5 @@ void meter_restore_at(const struct rule *rule, struct meter *meter,
 	struct filler f;
 
 	filler_init_at(&f, rule, entries, entries_log2, EXACT_BITS);
-	restore(&f, meter, in, count);
+	restore(&f, rule->limit, meter, in, count);
 }
