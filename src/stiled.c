@@ -240,6 +240,7 @@ static int open_usage(struct daemon *d)
 		.fresh = d->control.arena_fresh,
 		.state_dir = d->state_dir,
 		.retention_ms = (uint64_t)d->config.usage_retention_s * 1000,
+		.routes = &d->routes,
 	};
 	int r = usage_open(
 		&d->usage, &options,
