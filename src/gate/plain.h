@@ -18,7 +18,9 @@ struct plain_ask {
 	bool allowed;
 };
 
-#define PLAIN_ASKS_MAX (CLAIM_WORDS_MAX - 1) /* a word for each key */
+/* A word for each key. More would make a claim so long that another thread on
+ * the organization most often loses its own. */
+#define PLAIN_ASKS_MAX 16
 
 /* count <= PLAIN_ASKS_MAX; the plan is plain, the organization has no credits.
  * Fills reason and numbers of each verdict, which is zero but for the ids. */
