@@ -513,6 +513,8 @@ static void act_for(struct call *c)
 			'\0';
 	}
 	registry_act_for(c->control->registry, &actor);
+	/* A whole key may have been given for an id or a name. */
+	OPENSSL_cleanse(&actor, sizeof(actor));
 }
 
 static void dispatch(struct call *c, char target[static ADMIN_TARGET_MAX + 1],

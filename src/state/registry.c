@@ -68,7 +68,7 @@ void registry_act_for(struct registry *g, const struct audit_record *actor)
 	if (actor != NULL)
 		g->actor = *actor;
 	else
-		g->actor.action[0] = '\0';
+		explicit_bzero(&g->actor, sizeof(g->actor));
 }
 
 const char *registry_error(const struct registry *g)

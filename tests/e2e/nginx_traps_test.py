@@ -101,10 +101,10 @@ class Traps(Proxied):
         self.assertEqual(r.status, status, path)
         return self.used() - before
 
-    def test_internal_redirects_charge_twice(self):
-        self.assertEqual(self.charge('/index/'), 2)
-        self.assertEqual(self.charge('/tried/nothing'), 2)
-        self.assertEqual(self.charge('/error/nothing', 404), 2)
+    def test_internal_redirects_ask_twice_and_charge_once(self):
+        self.assertEqual(self.charge('/index/'), 1)
+        self.assertEqual(self.charge('/tried/nothing'), 1)
+        self.assertEqual(self.charge('/error/nothing', 404), 1)
 
     def test_forms_without_redirect_charge_once(self):
         self.assertEqual(self.charge('/files/'), 1)

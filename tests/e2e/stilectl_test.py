@@ -95,7 +95,7 @@ class Organizations(Ctl):
             o = self.json('org', 'limit', org, text)
             self.assertEqual(o['limit'],
                              {'limit': limit, 'window_ms': window_ms})
-        for text in ('0/60s', '65537/60s', '1/0s', '1/32d', 'x', '5', '5/',
+        for text in ('0/60s', '8388608/60s', '1/0s', '1/32d', 'x', '5', '5/',
                      '/5', '1.5/60s', '5/5y', '5/60s x'):
             self.assertIn('limit', self.refused('org', 'limit', org, text))
             self.refused('org', 'create', 'never', '--limit', text)
