@@ -77,12 +77,13 @@ static int check_expiry(struct registry *g, const struct key_record *rec)
 	return 0;
 }
 
-/* In the batch: what the new key may be used for. */
+/* In the batch: what the new key may be used for. *ret_place is to be freed
+ * also after a failure. */
 static int insert_access(struct registry *g, uint32_t key,
 			 struct access_record *access, unsigned count,
 			 uint32_t *ret_place)
 {
-	int r = 0;
+	int r = registry_access_take(g, access, count, ret_place);
 
 	for (unsigned i = 0; i < count && r == 0; i++) {
 		access[i].key = key;
@@ -90,7 +91,7 @@ static int insert_access(struct registry *g, uint32_t key,
 			g, records_access_insert(g->records, &access[i]),
 			"key");
 	}
-	return r != 0 ? r : registry_access_take(g, access, count, ret_place);
+	return r;
 }
 
 int registry_key_create_for(struct registry *g, struct key_record *rec,

@@ -306,7 +306,8 @@ static bool names_fit(struct place *p, json_t *schema, json_t *v)
 	json_t *one;
 	const char *key;
 
-	if (!p->closed && !shut)
+	if ((!p->closed && !shut) ||
+	    json_is_true(json_object_get(schema, "additionalProperties")))
 		return true;
 	json_object_foreach(v, key, one)
 	{
