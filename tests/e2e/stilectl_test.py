@@ -91,7 +91,8 @@ class Organizations(Ctl):
         org = self.org()
         for text, limit, window_ms in (
                 ('200/60s', 200, 60000), ('1/1ms', 1, 1), ('5/90', 5, 90000),
-                ('65536/31d', 65536, 31 * 86400000), ('3/2h', 3, 7200000)):
+                ('65536/31d', 65536, 31 * 86400000),
+                ('8388607/1d', 8388607, 86400000), ('3/2h', 3, 7200000)):
             o = self.json('org', 'limit', org, text)
             self.assertEqual(o['limit'],
                              {'limit': limit, 'window_ms': window_ms})
