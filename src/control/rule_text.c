@@ -25,9 +25,9 @@ static const char *const periods[] = {
 
 bool rule_text_parse_level(const char *text, uint8_t *ret_level)
 {
-	for (uint8_t i = 0; i < LEVEL_COUNT; i++)
+	for (unsigned i = 0; i < LEVEL_COUNT; i++)
 		if (strcmp(levels[i], text) == 0) {
-			*ret_level = i;
+			*ret_level = (uint8_t)i;
 			return true;
 		}
 	return false;
@@ -192,13 +192,13 @@ int budget_text_parse(const char *text, uint64_t *ret_units,
 	r = config_parse_count(number, &units);
 	if (r < 0)
 		return r;
-	for (uint8_t i = BUDGET_PER_DAY; i <= BUDGET_PER_BILLING; i++) {
+	for (unsigned i = BUDGET_PER_DAY; i <= BUDGET_PER_BILLING; i++) {
 		if (strcmp(periods[i], slash + 1) != 0)
 			continue;
 		if (units > (uint64_t)BUDGET_UNITS_MAX)
 			return -ERANGE;
 		*ret_units = units;
-		*ret_period = i;
+		*ret_period = (uint8_t)i;
 		return 0;
 	}
 	return -EINVAL;

@@ -124,7 +124,7 @@ unsigned access_fill(const struct access_record *of, unsigned count,
 	struct access head = {0};
 	unsigned at = sizeof(head) / 8;
 
-	for (uint8_t kind = ACCESS_SCOPE; kind <= ACCESS_NETWORK; kind++)
+	for (unsigned kind = ACCESS_SCOPE; kind <= ACCESS_NETWORK; kind++)
 		for (unsigned i = 0; i < count; i++) {
 			struct network network;
 

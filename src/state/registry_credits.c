@@ -101,7 +101,7 @@ static void tell_rests(struct registry *g, uint32_t org,
 static int finish(struct registry *g, uint32_t org, int r, const char *why)
 {
 	struct pool_rest rests[CREDIT_POOLS_MAX];
-	struct pools pools;
+	struct pools pools = {.count = 0};
 	uint64_t block = 0;
 	unsigned gone;
 

@@ -74,22 +74,18 @@ static int collect(const struct rule_record *rule, void *arg)
 
 static int plan_rules(struct registry *g, uint32_t plan)
 {
-	struct plan_rules *rules = malloc(
-		sizeof(*rules) + RULES_OF_ONE_MAX * sizeof(struct rule_record));
-	struct collecting c = {.at = rules != NULL ? rules->at : NULL};
-	void *fitting;
-	int r;
+	struct collecting c = {.at = g->own};
+	struct plan_rules *rules;
+	int r = records_each_rule_of_plan(g->records, plan, collect, &c);
 
+	if (r != 0)
+		return r;
+	rules = malloc(sizeof(*rules) + c.count * sizeof(rules->at[0]));
 	if (rules == NULL)
 		return -ENOMEM;
-	r = records_each_rule_of_plan(g->records, plan, collect, &c);
-	if (r != 0) {
-		free(rules);
-		return r;
-	}
 	rules->count = c.count;
-	fitting = realloc(rules, sizeof(*rules) + c.count * sizeof(c.at[0]));
-	g->plans[plan] = fitting != NULL ? fitting : rules;
+	memcpy(rules->at, c.at, c.count * sizeof(rules->at[0]));
+	g->plans[plan] = rules;
 	return 0;
 }
 
