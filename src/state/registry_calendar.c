@@ -180,7 +180,9 @@ int calendar_open(struct registry *g)
 	if (r == 0)
 		r = renewals_new(&g->renewals, g->options.max_orgs + 1, renew,
 				 g);
-	g->expiry = aligned_alloc(LINE_BYTES, sizeof(*g->expiry));
+	g->expiry = aligned_alloc(LINE_BYTES,
+				  (sizeof(*g->expiry) + LINE_BYTES - 1) /
+					  LINE_BYTES * LINE_BYTES);
 	if (r == 0 && g->expiry == NULL)
 		r = -ENOMEM;
 	if (r < 0)
