@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -338,6 +339,114 @@ Test(registry_credits, full_ring_region_is_an_answer_and_nothing_is_recorded)
 	cr_expect_eq(try_grant(POOL_PACK, 20, ""), REGISTRY_FULL);
 	cr_expect_str_eq(pools(), "3:10-0 ");
 	cr_expect_str_eq(ledger(), "+10 grant;");
+}
+
+/* ---- while checks go on ---- */
+
+#define SPENDERS 2
+#define CHANGES 100
+
+struct spender {
+	pthread_t thread;
+	struct gate gate;
+	struct counters counters;
+	struct epoch_reader reader;
+	const char *key;
+	uint64_t allowed;
+};
+
+static _Atomic(bool) spending;
+
+static void *spend(void *arg)
+{
+	struct spender *s = arg;
+
+	/* PAIRS: nothing; it says when to end. */
+	while (atomic_load_explicit(&spending, memory_order_relaxed)) {
+		struct check check = {.key = (const uint8_t *)s->key,
+				      .key_len = (uint8_t)strlen(s->key),
+				      .credential = CREDENTIAL_KEY,
+				      .cost = 1};
+		struct instant now = instant_now();
+		struct verdict verdict;
+
+		epoch_enter(&s->reader);
+		gate_decide(&s->gate, &check, &verdict, 1, &now,
+			    clock_wall_ms());
+		epoch_leave(&s->reader);
+		s->allowed += verdict.reason == REASON_ALLOW;
+	}
+	return NULL;
+}
+
+static int add_change(const struct ledger_record *rec, void *arg)
+{
+	*(int64_t *)arg += rec->change;
+	return 0;
+}
+
+/* What the ledger says was granted and not left over is what was spent. */
+Test(registry_credits, every_credit_is_accounted_for_while_pools_come_and_go)
+{
+	static struct spender spenders[SPENDERS];
+	struct pool_live live[CREDIT_POOLS_MAX];
+	struct rule_record off = {.org = org, .name = "org", .removed = true};
+	struct keytext_prefix prefix;
+	char text[KEY_TEXT_MAX];
+	int64_t granted = 0, rest = 0;
+	uint64_t allowed = 0;
+	unsigned count;
+
+	off.algorithm = RULE_WINDOW;
+	off.limit = 1;
+	cr_assert_eq(registry_rule_set(w.registry, &off), 0);
+	world_key(&w, org, text);
+	cr_assert(keytext_prefix_init(&prefix, "il"));
+	grant(POOL_PACK, 1000);
+	atomic_store_explicit(&spending, true, memory_order_relaxed);
+	for (uint32_t i = 0; i < SPENDERS; i++) {
+		struct spender *s = &spenders[i];
+
+		s->key = text;
+		gate_init(&s->gate, &w.arena.arena, &w.table, &prefix, i + 1,
+			  &s->counters);
+		epoch_register(&w.epoch, &s->reader);
+		cr_assert_eq(pthread_create(&s->thread, NULL, spend, s), 0);
+	}
+	for (unsigned i = 0; i < CHANGES; i++) {
+		grant(POOL_PACK, 500 + i);
+		if (i % 3 == 0)
+			cr_assert_eq(registry_credits_revoke(w.registry, org,
+							     id_of(0)),
+				     0);
+		if (i % 7 == 0)
+			cr_assert_eq(registry_credits_subscribe(w.registry, org,
+								100 + i),
+				     0);
+		if (credits_of(org)->count > CREDIT_POOLS_MAX - 2)
+			cr_assert_eq(registry_credits_revoke(w.registry, org,
+							     id_of(1)),
+				     0);
+	}
+	atomic_store_explicit(&spending, false, memory_order_relaxed);
+	for (unsigned i = 0; i < SPENDERS; i++) {
+		pthread_join(spenders[i].thread, NULL);
+		allowed += spenders[i].allowed;
+	}
+	cr_assert_eq(
+		records_each_ledger(w.records, org, 0, 0, add_change, &granted),
+		0);
+	cr_assert_eq(registry_credits_live(w.registry, org, live, &count), 0);
+	for (unsigned i = 0; i < count; i++) {
+		cr_expect_geq(live[i].rest, 0);
+		rest += live[i].rest;
+	}
+	cr_assert_gt(allowed, 0);
+	cr_expect_eq(granted - rest, (int64_t)allowed,
+		     "%lld granted, %lld left, "
+		     "%llu spent",
+		     (long long)granted, (long long)rest,
+		     (unsigned long long)allowed);
 }
 
 Test(registry_credits, event_is_raised_once)
