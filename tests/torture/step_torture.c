@@ -31,17 +31,19 @@
 #define RULES 6u
 #define BATCH 3u
 #define PLANS 64u
-#define KNOWN 32u  /* holds that a worker has told the others */
-#define OPS 30000u /* of all workers of a round */
+#define KNOWN 32u /* holds that a worker has told the others */
 #define CONTROL_OPS (OPS - 1)
 #define IMAGES 400u
 #define LIMIT_TOP 60u
 #define RING_LOG2_OF_ALL 6u
 #define GIVEN_STEP 16u /* times of a worker are its number modulo this */
+/* OPS: of all workers of a round. */
 #ifdef STILE_TSAN
 #define ROUNDS 1u
+#define OPS 12000u
 #else
 #define ROUNDS 4u
+#define OPS 30000u
 #endif
 
 enum op_kind { OP_CHECKS, OP_SETTLE, OP_EXPIRE, OP_GRANT };
