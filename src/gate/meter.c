@@ -611,6 +611,7 @@ void meter_move_ring(struct claim *c, word_t *gate, struct meter *meter,
 		uint64_t old;
 
 		version = claim_settle(c->arena, gate, c->counters);
+		now = step_instant(&now, version);
 		old = claim_load(&meter->ring);
 		view_read(&v, c->arena, from, meter, NULL, 0, &now);
 		if (!claim_unchanged(gate, version))
@@ -623,7 +624,9 @@ void meter_move_ring(struct claim *c, word_t *gate, struct meter *meter,
 			fill_newer(&f, &v, &stamp, &total);
 		claim_begin(c);
 		claim_add(c, &meter->ring, old, ring);
-		if (claim_commit(c, gate, version))
+		/* What has left by now is not copied: nobody may decide any
+		 * more at an instant when it counted. */
+		if (claim_commit_to(c, gate, version, step_next(&now, version)))
 			break;
 	}
 	filler_done(&f, meter);

@@ -64,6 +64,18 @@ static inline struct instant instant_now(void)
 	return instant_at(clock_ns(CLOCK_BOOTTIME) + INSTANT_BIAS_NS);
 }
 
+/* A decision in the organization's version `version` happens at `now` or, if
+ * that is later, at the newest one. */
+static inline struct instant step_instant(const struct instant *now,
+					  uint64_t version)
+{
+	return version >> 1 > now->ns ? instant_at(version >> 1) : *now;
+}
+static inline uint64_t step_next(const struct instant *now, uint64_t version)
+{
+	return now->ns * 2 > version ? now->ns * 2 : version + 2;
+}
+
 struct view {
 	const struct rule *rule;
 	struct meter *meter;
@@ -143,7 +155,8 @@ static inline bool meter_coarse(uint32_t limit)
 /*
  * Control thread: puts a fresh zeroed ring in the place of the one in use,
  * with all that is still counted; `to` is the rule it will serve. Retries
- * until no decision came between. The old ring is free after a grace period.
+ * until no decision came between; those that follow happen no earlier than
+ * the move. The old ring is free after a grace period.
  */
 void meter_move_ring(struct claim *c, word_t *gate, struct meter *meter,
 		     const struct rule *from, const struct rule *to,

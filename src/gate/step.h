@@ -125,18 +125,6 @@ static inline struct meter *org_meter(const struct arena *a, struct org *org,
 	return &more[meter - 1];
 }
 
-/* A decision in the organization's version `version` happens at `now` or, if
- * that is later, at the newest one. */
-static inline struct instant step_instant(const struct instant *now,
-					  uint64_t version)
-{
-	return version >> 1 > now->ns ? instant_at(version >> 1) : *now;
-}
-static inline uint64_t step_next(const struct instant *now, uint64_t version)
-{
-	return now->ns * 2 > version ? now->ns * 2 : version + 2;
-}
-
 /* Decides s->asks[0..count) in their order; org and plan are set. */
 void step_run(struct step *s, const struct instant *now, uint64_t wall_ms);
 

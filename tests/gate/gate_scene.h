@@ -75,26 +75,29 @@ static inline struct rule fixture_rule(struct fixture *f, struct rule r,
 	return r;
 }
 
-/* Everything that is shared; the gate is owner 0 of `owners`. */
-static inline void gate_scene_open(struct gate_scene *s, uint32_t holds,
-				   uint32_t owners)
+/* Everything that is shared, in an arena that is there; no gate yet. */
+static inline void gate_scene_fill(struct gate_scene *s, uint32_t holds,
+				   uint32_t ids, uint32_t cells)
 {
-	struct arena_header *h;
-	struct keytext_prefix prefix;
+	struct arena_header *h = s->f.arena->header;
 
-	memset(s, 0, sizeof(*s));
-	fixture_open(&s->f);
-	h = s->f.arena->header;
-	check(keytable_init(&s->table, 0, NULL) == 0);
-	check(keytext_prefix_init(&prefix, "il"));
 	/* No block of the region at 0, where an offset says nothing. */
 	fixture_ring(&s->f, 3);
 	h->seed = 42;
 	h->holds_count = holds;
 	fixture_set(&h->holds,
 		    fixture_block(&s->f, holds * sizeof(struct hold)));
-	fixture_set(&h->once, fixture_table(&s->f, 2000, 16));
-	fixture_set(&h->cells, fixture_table(&s->f, 500, sizeof(struct cell)));
+	fixture_set(&h->once, fixture_table(&s->f, ids, 16));
+	fixture_set(&h->cells,
+		    fixture_table(&s->f, cells, sizeof(struct cell)));
+}
+
+static inline void gate_scene_gate(struct gate_scene *s, uint32_t owners)
+{
+	struct keytext_prefix prefix;
+
+	check(keytable_init(&s->table, 0, NULL) == 0);
+	check(keytext_prefix_init(&prefix, "il"));
 	s->options = (struct gate_options){
 		.routes = &s->routes,
 		.once_ms = 1000,
@@ -104,6 +107,16 @@ static inline void gate_scene_open(struct gate_scene *s, uint32_t holds,
 	s->wall_ms = WALL_MS;
 	gate_init(&s->gate, s->f.arena, &s->table, &prefix, 0, &s->counters);
 	gate_configure(&s->gate, &s->options);
+}
+
+/* All of it; the gate is owner 0 of `owners`. */
+static inline void gate_scene_open(struct gate_scene *s, uint32_t holds,
+				   uint32_t owners)
+{
+	memset(s, 0, sizeof(*s));
+	fixture_open(&s->f);
+	gate_scene_fill(s, holds, 2000, 500);
+	gate_scene_gate(s, owners);
 }
 
 static inline void gate_scene_close(struct gate_scene *s)

@@ -349,6 +349,24 @@ Test(ring, move_copies_only_what_counts)
 	scene_close(&s);
 }
 
+/* What has left when the ring is moved is not in the new one: a check that was
+ * stamped before happens no earlier than the move. */
+Test(ring, decisions_follow_the_move)
+{
+	struct rule to = fixture_window(1, 1000 * MS);
+	struct scene s;
+	uint64_t t;
+
+	scene_open_window(&s, 1, 1000 * MS, 0);
+	t = instant_now().ticks - 1001 * MS;
+	cr_assert(take(&s, 1, t).fits);
+	cr_assert_not(take(&s, 1, t + 999 * MS).fits);
+	move(&s, &to, 3);
+	cr_assert(take(&s, 1, t + 999 * MS).fits, "now, not then");
+	cr_assert_geq(s.view.newest_stamp, t + 1001 * MS);
+	scene_close(&s);
+}
+
 /* A full house, into fewer entries: longer, never shorter. */
 Test(ring, move_into_fewer_entries_than_units)
 {

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 
 /*
- * The proof of gate/claim.c by death. A process that decides and, as the
- * control thread does, changes limits and rings dies
+ * The proof of gate/claim.c by death. A process that decides, settles and, as
+ * the control thread does, moves rings and ends holds, dies
  *
  *  - after each single instruction of a fixed sequence: a debugger's view of
  *    the arena is copied at every step, recovered and examined;
  *  - by SIGKILL at random moments, with several threads at work, in an arena
  *    file on tmpfs that the next process carries on with.
  *
- * After recovery every gate is at rest, and the units of the organization,
- * those of its keys and those in its ring agree; what a thread knew to be
- * allowed is counted, and what was not allowed is not.
+ * After recovery every gate is at rest and all words of each check agree: what
+ * the keys have used, the budget, the credits and what the window admitted;
+ * what came back, by cells, budget and credits; leases and live holds. What a
+ * thread knew to be allowed is counted, and what was not allowed is not.
  */
-#include "../gate/fixture.h"
-#include "base/clock.h"
+#include "../gate/gate_scene.h"
 #include "base/epoch.h"
 #include "torture.h"
 
@@ -26,10 +26,15 @@
 #define ORGS 2u
 #define LIMIT 8192u
 #define RING_LOG2_OF_ALL 13u
-#define RING_LINES ((1u << RING_LOG2_OF_ALL) / (LINE_BYTES / sizeof(word_t)))
 #define COST_MAX 3u
+#define HOLDS ((WORKERS + 1) * STEP_ASKS_MAX)
 #define KILLS 200u
 #define LIFE_US_MAX 3000u
+#define LEASE_MS 1u
+
+/* The rules: a window whose ring is moved, another that stays, leases, and a
+ * bucket of each key. */
+enum { MOVED, STAYS, FLIGHT, BUCKET, RULES };
 
 static uint64_t add(_Atomic(uint64_t) *w, uint64_t n)
 {
@@ -45,43 +50,117 @@ static uint64_t get(const _Atomic(uint64_t) *w)
 	return atomic_load_explicit(w, memory_order_relaxed);
 }
 
-/* The ring entries of an organization at rest: a chain of totals, each at
- * most COST_MAX above the one before, that ends at `used`. */
-static void check_chain(struct arena *a, const struct org *org)
+static uint32_t key_slot(unsigned worker, unsigned o)
 {
-	uint64_t head = fixture_get(&org->head), i = fixture_get(&org->tail);
-	uint64_t used = fixture_get(&org->used);
-	uint64_t border = fixture_get(&org->ring_switch), stamp = 0;
+	return 1 + worker * ORGS + o;
+}
+
+/* ---- an organization where everything is counted ---- */
+
+static void make_org(struct gate_scene *s, unsigned o, uint64_t window,
+		     unsigned ring_log2, unsigned keys)
+{
+	const uint64_t granted[] = {100, UINT64_C(1) << 40};
+	struct rule rules[RULES];
+	struct org *org;
+	unsigned i;
+
+	rules[MOVED] = fixture_window(LIMIT, window);
+	rules[STAYS] = fixture_window(LIMIT, window);
+	rules[FLIGHT] = fixture_flight(HOLDS, LEASE_MS);
+	rules[BUCKET] =
+		fixture_rule(&s->f, fixture_gcra(LIMIT, 10), LEVEL_KEY, 10);
+	org = gate_scene_org(s, o + 1, rules, RULES);
+	for (i = MOVED; i <= STAYS; i++)
+		fixture_set(&org_meter(s->f.arena, org, i)->ring,
+			    fixture_ring(&s->f, ring_log2));
+	gate_scene_credits(s, org, granted, NULL, 2);
+	fixture_project(&s->f, o + 1, o + 1);
+	fixture_budget(&s->f.arena->projects[o + 1].budgets[0],
+		       UINT64_C(1) << 40, 1, UINT64_MAX, UINT64_MAX);
+	for (i = 0; i < keys; i++)
+		gate_scene_key(s, key_slot(i, o), o + 1, o + 1);
+}
+
+static uint64_t newest_total(struct arena *a, struct org *org, unsigned rule,
+			     uint64_t *ret_used)
+{
+	const struct plan *plan = block_at(a, fixture_get(&org->plan));
+	struct instant now = instant_at(fixture_get(&org->gate) / 2);
+	struct view v;
+
+	check(plan != NULL);
+	view_read(&v, a, &plan->rules[rule], org_meter(a, org, rule), NULL, 0,
+		  &now);
+	check(v.used <= LIMIT);
+	*ret_used = v.used;
+	return v.total;
+}
+
+static uint64_t returned_to(struct arena *a, uint32_t key)
+{
+	struct subjects cells;
+	uint32_t entry;
+
+	check(subjects_open(&cells, a, fixture_get(&a->header->cells)));
+	entry = subjects_find(&cells,
+			      subjects_hash2(a->header->seed, key, ROUTE_NONE));
+	return entry != SUBJECTS_FULL
+		       ? fixture_get(
+				 &((struct cell *)subjects_state(&cells, entry))
+					  ->returned)
+		       : 0;
+}
+
+static unsigned live_holds(struct arena *a, unsigned o)
+{
+	unsigned n = 0;
+	uint32_t i;
+
+	for (i = 0; i < a->header->holds_count; i++) {
+		const struct hold *h = hold_at(a, i);
+
+		n += HOLD_LIVE(fixture_get(&h->state)) &&
+		     (uint32_t)fixture_get(&h->subject) == o + 1;
+	}
+	return n;
+}
+
+/* All words that a check changes say the same. Returns the units. */
+static uint64_t check_agree(struct arena *a, unsigned o, unsigned keys)
+{
+	struct org *org = &a->orgs[o + 1];
+	const struct budget *b = &a->projects[o + 1].budgets[0];
+	const struct credits *c = block_at(a, fixture_get(&org->credits));
+	uint64_t units = 0, back = 0, used = 0, returned = 0, moved, stays;
+	unsigned i;
 
 	check((fixture_get(&org->gate) & 1) == 0);
-	check(i <= head && border <= head);
-	for (; i < head; i++) {
-		uint64_t ring = i < border ? fixture_get(&org->ring_prev)
-					   : fixture_get(&org->ring);
-		uint64_t next = i + 1 < border ? fixture_get(&org->ring_prev)
-					       : fixture_get(&org->ring);
-		uint64_t mask = (1u << RING_LOG2(ring)) - 1, after = used;
-		uint64_t e = fixture_get(
-			(word_t *)(void *)(a->rings +
-					   RING_PLACE(ring) * LINE_BYTES) +
-			(i & mask));
-
-		if (i + 1 < head)
-			after = fixture_get(
-				(word_t *)(void *)(a->rings +
-						   RING_PLACE(next) *
-							   LINE_BYTES) +
-				((i + 1) & ((1u << RING_LOG2(next)) - 1)));
-		check(((after - e) & LIMIT_MASK) - 1 < COST_MAX);
-		check(e >> LIMIT_BITS >= stamp);
-		stamp = e >> LIMIT_BITS;
+	for (i = 0; i < keys; i++) {
+		units += USED_UNITS(fixture_get(&a->keys[key_slot(i, o)].used));
+		back += returned_to(a, key_slot(i, o));
 	}
+	for (i = 0; c != NULL && i < c->count; i++) {
+		used += fixture_get(&c->pools[i].used);
+		returned += fixture_get(&c->pools[i].returned);
+	}
+	check(used == units && returned == back);
+	check(BUDGET_UNITS(fixture_get(&b->used)) == units);
+	check(BUDGET_UNITS(fixture_get(&b->returned)) == back);
+	check(((newest_total(a, org, STAYS, &stays) ^ units) &
+	       (METER_EXACT_MAX - 1)) == 0);
+	newest_total(a, org, MOVED, &moved);
+	check(moved >= stays);
+	check(METER_LEASES(fixture_get(&org_meter(a, org, FLIGHT)->level)) ==
+	      live_holds(a, o));
+	return units;
 }
 
 /* ---- death after each instruction ---- */
 
 #define STEP_WINDOW 1000u
-#define STEP_T0 CLOCK_BIAS
+#define STEP_KEYS 2u
+#define STEP_CHECKS 6u
 
 /* Under ThreadSanitizer most instructions are its own, and it has nothing to
  * say about one thread. */
@@ -93,28 +172,31 @@ static void check_chain(struct arena *a, const struct org *org)
 
 static _Atomic(uint64_t) *stepped; /* 1: the child is through */
 
-/* A bit of everything that claims. The first admission was made before, and
- * has left the window when the parent looks. */
-static void steps_child(struct fixture *f, struct org *org, uint64_t ring)
+/* A bit of everything that claims. */
+static void steps_child(struct gate_scene *s, uint64_t ring)
 {
-	struct window_answer w;
-	struct claim c;
+	struct org *org = &s->f.arena->orgs[1];
+	/* Later than meter_move_ring() thinks: nothing has left. */
+	uint64_t ns = instant_now().ns + 3600000 * NS_PER_MS, hold = 0;
 	unsigned i;
 
-	claim_init(&c, f->arena, 0, NULL);
-	for (i = 0; i < 10; i++)
-		window_take_one(&c, org, &f->arena->keys[1].used,
-				i % COST_MAX + 1, STEP_T0 + STEP_WINDOW / 2 + i,
-				&w);
-	window_swap_ring(&c, org, ring);
-	for (i = 0; i < 9; i++)
-		window_take_one(&c, org, &f->arena->keys[1].used,
-				i % COST_MAX + 1, STEP_T0 + STEP_WINDOW - 4 + i,
-				&w);
-	window_change_rule(&c, org, window_rule(LIMIT / 2, STEP_WINDOW));
-	window_drain_ring(&c, org);
-	window_take_one(&c, org, &f->arena->keys[1].used, 1,
-			STEP_T0 + STEP_WINDOW + 9, &w);
+	for (i = 0; i < STEP_CHECKS; i++) {
+		struct check c = check_of_key(key_slot(i % STEP_KEYS, 0),
+					      i % COST_MAX + 1, NULL);
+		struct verdict v;
+
+		c.flags = CHECK_RESERVE;
+		v = gate_scene_ask(s, &c, ns + i);
+		check(v.reason == REASON_ALLOW);
+		if (i % 2)
+			gate_scene_settle(s, hold, i % 3 ? 1 : 0, ns + i);
+		hold = v.hold;
+		if (i == STEP_CHECKS / 2)
+			meter_move_ring(&s->gate.claim, &org->gate, &org->first,
+					&gate_scene_plan(s, org)->rules[0],
+					&gate_scene_plan(s, org)->rules[0],
+					ring);
+	}
 	atomic_store_explicit(stepped, 1, memory_order_relaxed);
 }
 
@@ -131,53 +213,47 @@ static void steps_look(struct fixture *seen, const struct fixture *f,
 {
 	const struct arena *from = f->arena;
 	struct arena *a = seen->arena;
-	struct org *org = &a->orgs[1];
-	uint64_t used = fixture_get(&from->orgs[1].used);
-	struct window_answer w;
+	uint64_t units;
 
+	copy_words(a, from, from->header, sizeof(*from->header));
 	copy_words(a, from, &from->descriptors[0], sizeof(struct descriptor));
 	copy_words(a, from, &from->orgs[1], sizeof(struct org));
-	copy_words(a, from, &from->keys[1], sizeof(struct key));
+	copy_words(a, from, &from->projects[1], sizeof(struct project));
+	copy_words(a, from, &from->keys[1],
+		   key_slot(STEP_KEYS, 0) * sizeof(struct key));
 	copy_words(a, from, from->rings, f->ring_lines * LINE_BYTES);
 	check(claim_descriptor_sane(&a->descriptors[0]));
 	*recovered += claim_recover(a);
-	check_chain(a, org);
-	check(fixture_get(&org->used) == fixture_get(&a->keys[1].used));
-	check(fixture_get(&org->used) >= used &&
-	      fixture_get(&org->used) <= used + COST_MAX);
+	units = check_agree(a, 0, STEP_KEYS);
 	/* What was once seen as decided stays so. */
-	check(fixture_get(&org->used) >= *least);
-	*least = fixture_get(&org->used);
-	window_peek(a, org, 0, STEP_T0 + STEP_WINDOW + 1, NULL, &w);
-	check(w.in_window == *least - 1);
+	check(units >= *least && units <= *least + COST_MAX);
+	*least = units;
 }
 
 /* False: we may not trace here. */
 static bool steps(void)
 {
-	struct fixture f, seen;
-	struct window_answer w;
-	struct claim c;
-	struct org *org;
-	uint64_t ring, least = 0, count = 0;
-	unsigned recovered = 0;
+	static struct gate_scene s;
+	struct fixture seen;
+	uint64_t ring, least = 0, count = 0, units = 0;
+	unsigned recovered = 0, i;
 	int status;
 	pid_t pid;
 
 	/* Shared with the child: arena_open_private() would not be. */
-	memset(&f, 0, sizeof(f));
+	memset(&s, 0, sizeof(s));
 	fixture_open(&seen);
-	fixture_open(&f);
-	check(mmap(f.arena->base, ARENA_BYTES, PROT_READ | PROT_WRITE,
+	fixture_open(&s.f);
+	check(mmap(s.f.arena->base, ARENA_BYTES, PROT_READ | PROT_WRITE,
 		   MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-		   0) == f.arena->base);
-	org = fixture_org(&f, 1, LIMIT, STEP_WINDOW, 5);
-	ring = fixture_ring(&f, 5);
+		   0) == s.f.arena->base);
+	gate_scene_fill(&s, STEP_ASKS_MAX, 1, 8);
+	gate_scene_gate(&s, 1);
+	make_org(&s, 0, STEP_WINDOW, 3, STEP_KEYS);
+	ring = fixture_ring(&s.f, 4);
 	stepped = mmap(NULL, sizeof(*stepped), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(stepped != MAP_FAILED);
-	claim_init(&c, f.arena, 0, NULL);
-	window_take_one(&c, org, &f.arena->keys[1].used, 1, STEP_T0, &w);
 
 	pid = fork();
 	check(pid >= 0);
@@ -185,30 +261,32 @@ static bool steps(void)
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 			_exit(SKIPPED);
 		raise(SIGSTOP);
-		steps_child(&f, org, ring);
+		steps_child(&s, ring);
 		_exit(0);
 	}
 	check(waitpid(pid, &status, 0) == pid);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED) {
-		fixture_close(&f);
+		gate_scene_close(&s);
 		fixture_close(&seen);
 		return false;
 	}
 	check(WIFSTOPPED(status));
 	while (get(stepped) == 0) {
-		steps_look(&seen, &f, &least, &recovered);
+		steps_look(&seen, &s.f, &least, &recovered);
 		check(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
 		check(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
 		count++;
 	}
 	check(kill(pid, SIGKILL) == 0);
 	check(waitpid(pid, &status, 0) == pid);
-	check(least == 1 + 19 + 18 + 1);
+	for (i = 0; i < STEP_CHECKS; i++)
+		units += i % COST_MAX + 1;
+	check(least == units);
 	check(recovered > 0);
 	printf("claim_kill: %llu deaths between two instructions, %u within "
 	       "a decision\n",
 	       (unsigned long long)count, recovered);
-	fixture_close(&f);
+	gate_scene_close(&s);
 	fixture_close(&seen);
 	return true;
 }
@@ -220,7 +298,6 @@ static bool steps(void)
 struct known {
 	_Atomic(uint64_t) units;   /* allowed */
 	_Atomic(uint64_t) pending; /* asked for, not answered yet */
-	_Atomic(uint64_t) count;   /* checks allowed */
 };
 
 static struct {
@@ -229,82 +306,91 @@ static struct {
 } * known;
 
 static struct {
-	struct arena_file file;
+	struct gate_scene scene;
+	struct gate gates[WORKERS + 1];
+	struct counters counters[WORKERS + 1];
 	struct epoch epoch;
 	struct epoch_reader readers[WORKERS];
-	uint64_t seed;
+	uint64_t ring_places[ORGS][2];
 } life;
 
 static char arena_file[64];
 
-static uint32_t key_slot(unsigned worker, unsigned o)
+static void settle(struct gate *g, uint64_t hold, uint32_t cost)
 {
-	return 1 + worker * ORGS + o;
+	struct check_extra x = {.hold = hold};
+	struct check c = {
+		.credential = CREDENTIAL_HOLD, .cost = cost, .extra = &x};
+	struct instant now = instant_now();
+	struct verdict v;
+
+	gate_decide(g, &c, &v, 1, &now, WALL_MS);
 }
 
 static void work(struct torture_thread *t)
 {
-	struct arena *a = &life.file.arena;
-	struct claim c;
+	struct gate *g = &life.gates[t->idx];
+	struct check checks[ORGS];
 
-	claim_init(&c, a, t->idx, NULL);
+	/* As much as possible of a life is spent within decisions. */
+	for (unsigned o = 0; o < ORGS; o++)
+		checks[o] = check_of_key(key_slot(t->idx, o), 1, NULL);
 	for (;;) {
 		unsigned o = rng_below(&t->rng, ORGS);
 		struct known *k = &known->of[t->idx][o];
 		uint32_t cost = 1 + rng_below(&t->rng, COST_MAX);
-		struct window_answer w;
+		struct check c = checks[o];
+		struct instant now = instant_now();
+		struct verdict v;
 
+		c.cost = cost;
+		c.flags = CHECK_RESERVE;
 		add(&k->pending, cost);
 		epoch_enter(&life.readers[t->idx]);
-		window_take_one(&c, &a->orgs[o + 1],
-				&a->keys[key_slot(t->idx, o)].used, cost,
-				clock_ticks(), &w);
+		gate_decide(g, &c, &v, 1, &now, WALL_MS);
 		epoch_leave(&life.readers[t->idx]);
-		if (w.allowed) {
-			add(&k->units, cost);
-			add(&k->count, 1);
-		}
+		add(&k->units, v.charged);
 		add(&k->pending, -(uint64_t)cost);
+		if (v.hold == 0 || rng_below(&t->rng, 8) == 0)
+			continue; /* others expire */
+		epoch_enter(&life.readers[t->idx]);
+		settle(g, v.hold, rng_below(&t->rng, cost + 1));
+		epoch_leave(&life.readers[t->idx]);
 	}
 }
 
-/* Each organization has two places for its ring: the one not in use, zeroed,
- * when the ring that was there is drained and a grace period over. */
+/* Each organization has two places for the ring that moves: the one not in
+ * use, zeroed, when a grace period is over. */
 static uint64_t other_ring(unsigned o)
 {
-	struct arena *a = &life.file.arena;
-	uint64_t ring = claim_load(&a->orgs[o + 1].ring);
-	uint64_t place = 2 * o * RING_LINES;
+	struct arena *a = life.scene.f.arena;
+	uint64_t ring = claim_load(&a->orgs[o + 1].first.ring);
+	const uint64_t *places = life.ring_places[o];
+	uint64_t to = places[RING_PLACE(ring) == RING_PLACE(places[0])];
 
-	if (RING_PLACE(ring) == place)
-		place += RING_LINES;
-	memset(a->rings + place * LINE_BYTES, 0, RING_LINES * LINE_BYTES);
-	return RING_WORD(place, RING_LOG2_OF_ALL, RING_GEN(ring) + 1);
+	memset(a->rings + RING_PLACE(to) * LINE_BYTES, 0,
+	       sizeof(word_t) << RING_LOG2_OF_ALL);
+	return RING_WORD(RING_PLACE(to), RING_LOG2_OF_ALL, RING_GEN(ring) + 1);
 }
 
 static void control(struct torture_thread *t)
 {
-	struct arena *a = &life.file.arena;
-	struct claim c;
+	struct arena *a = life.scene.f.arena;
+	struct gate *g = &life.gates[WORKERS];
 
-	claim_init(&c, a, OWNER_CONTROL, NULL);
 	add(&known->ready, 1);
 	for (;;) {
 		unsigned o = rng_below(&t->rng, ORGS);
 		struct org *org = &a->orgs[o + 1];
+		const struct rule *rule =
+			&gate_scene_plan(&life.scene, org)->rules[MOVED];
+		struct instant now = instant_now();
 
-		window_change_rule(
-			&c, org,
-			window_rule(LIMIT / 2 + rng_below(&t->rng, LIMIT / 2),
-				    250 + rng_below(&t->rng, 100)));
-		epoch_wait(&life.epoch);
-		if (rng_below(&t->rng, 8) != 0)
+		gate_expire(g, 0, HOLDS, &now, WALL_MS);
+		if (rng_below(&t->rng, 4) != 0)
 			continue;
-		window_drain_ring(&c, org);
-		epoch_wait(&life.epoch);
-		window_swap_ring(&c, org, other_ring(o));
-		epoch_wait(&life.epoch);
-		window_drain_ring(&c, org);
+		meter_move_ring(&g->claim, &org->gate, &org->first, rule, rule,
+				other_ring(o));
 		epoch_wait(&life.epoch);
 	}
 }
@@ -316,6 +402,12 @@ static void live(uint64_t seed)
 	epoch_init(&life.epoch);
 	for (i = 0; i < WORKERS; i++)
 		epoch_register(&life.epoch, &life.readers[i]);
+	for (i = 0; i <= WORKERS; i++) {
+		gate_init(&life.gates[i], life.scene.f.arena, &life.scene.table,
+			  &life.scene.gate.prefix,
+			  i < WORKERS ? i : OWNER_CONTROL, &life.counters[i]);
+		gate_configure(&life.gates[i], &life.scene.options);
+	}
 	for (i = 0; i < WORKERS; i++)
 		torture_add(work, seed);
 	torture_add(control, seed);
@@ -324,77 +416,72 @@ static void live(uint64_t seed)
 		pause();
 }
 
-/* The dead process's arena. Returns how many decisions were half done. */
-static unsigned examine(uint64_t *ret_units)
+static void open_arena(bool *ret_fresh, unsigned *ret_recovered)
 {
-	struct arena *a = &life.file.arena;
-	unsigned recovered, o, i;
 	char err[256];
-	bool fresh;
 
-	if (arena_open(&life.file, arena_file, &fresh, &recovered, err,
-		       sizeof(err)) != 0) {
+	if (arena_open(&life.scene.f.file, arena_file, ret_fresh, ret_recovered,
+		       err, sizeof(err)) != 0) {
 		fprintf(stderr, "claim_kill: %s\n", err);
 		check(false);
 	}
+	life.scene.f.arena = &life.scene.f.file.arena;
+	life.scene.gate.arena = life.scene.f.arena;
+}
+
+/* The dead process's arena. Returns how many decisions were half done. */
+static unsigned examine(uint64_t *ret_units)
+{
+	unsigned recovered, o, i;
+	struct arena *a;
+	bool fresh;
+
+	open_arena(&fresh, &recovered);
 	check(!fresh);
+	a = life.scene.f.arena;
 	*ret_units = 0;
 	for (o = 0; o < ORGS; o++) {
-		struct org *org = &a->orgs[o + 1];
-		uint64_t units = 0, count = 0, half = 0;
-
-		check_chain(a, org);
+		*ret_units += check_agree(a, o, WORKERS);
 		for (i = 0; i < WORKERS; i++) {
 			struct known *k = &known->of[i][o];
-			uint64_t used =
-				fixture_get(&a->keys[key_slot(i, o)].used);
+			uint64_t used = USED_UNITS(
+				fixture_get(&a->keys[key_slot(i, o)].used));
 			uint64_t pending = get(&k->pending);
 
+			check(pending <= COST_MAX);
 			check(used == get(&k->units) ||
 			      used == get(&k->units) + pending);
-			check(pending <= COST_MAX);
-			count += get(&k->count);
-			/* It died between its two notes, or before them. */
-			half += pending != 0;
-			units += used;
 			add(&k->units, used - get(&k->units));
 			add(&k->pending, -pending);
 		}
-		check(fixture_get(&org->used) == units);
-		check(fixture_get(&org->head) >= count &&
-		      fixture_get(&org->head) <= count + half);
-		add(&known->of[0][o].count, fixture_get(&org->head) - count);
-		*ret_units += units;
 	}
 	return recovered;
 }
 
 static void set_up(void)
 {
-	struct fixture f = {.ring_gen = 0};
 	unsigned recovered, o;
-	char err[256];
 	bool fresh;
 
 	snprintf(arena_file, sizeof(arena_file), "/dev/shm/stile-kill-%d.arena",
 		 (int)getpid());
-	if (arena_open(&f.file, arena_file, &fresh, &recovered, err,
-		       sizeof(err)) != 0) {
-		fprintf(stderr, "claim_kill: %s\n", err);
-		check(false);
-	}
+	open_arena(&fresh, &recovered);
 	check(fresh);
-	f.arena = &f.file.arena;
+	gate_scene_fill(&life.scene, HOLDS, 1, 20);
+	gate_scene_gate(&life.scene, WORKERS + 1);
+	life.scene.options.hold_ms = LEASE_MS;
 	for (o = 0; o < ORGS; o++) {
-		fixture_org(&f, o + 1, LIMIT, 250, RING_LOG2_OF_ALL);
-		(void)fixture_ring(&f, RING_LOG2_OF_ALL);
+		make_org(&life.scene, o, 250, RING_LOG2_OF_ALL, WORKERS);
+		life.ring_places[o][0] = fixture_get(
+			&life.scene.f.arena->orgs[o + 1].first.ring);
+		life.ring_places[o][1] =
+			fixture_ring(&life.scene.f, RING_LOG2_OF_ALL);
 	}
-	fixture_key(&f, key_slot(WORKERS, ORGS));
 	known = mmap(NULL, sizeof(*known), PROT_READ | PROT_WRITE,
 		     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(known != MAP_FAILED);
-	arena_set_ready(&f.file);
-	arena_close(&f.file);
+	arena_set_ready(&life.scene.f.file);
+	arena_close(&life.scene.f.file);
 }
 
 static void remove_arena(int sig)
@@ -412,9 +499,7 @@ static void kills(struct rng *rng)
 	set_up();
 	signal(SIGABRT, remove_arena);
 	signal(SIGALRM, remove_arena);
-	/* On, until one died within a decision. */
-	for (round = 0; round < torture_work(KILLS) || recovered == 0;
-	     round++) {
+	for (round = 0; round < torture_work(KILLS); round++) {
 		uint64_t seed = rng_next(rng);
 		int status;
 		pid_t pid;
@@ -434,10 +519,11 @@ static void kills(struct rng *rng)
 		check(kill(pid, SIGKILL) == 0);
 		check(waitpid(pid, &status, 0) == pid);
 		check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-		arena_close(&life.file);
+		arena_close(&life.scene.f.file);
 	}
 	recovered += examine(&units);
-	arena_close(&life.file);
+	arena_close(&life.scene.f.file);
+	keytable_deinit(&life.scene.table);
 	unlink(arena_file);
 	printf("claim_kill: %llu kills, %llu units, %u decisions half done\n",
 	       (unsigned long long)round, (unsigned long long)units, recovered);
