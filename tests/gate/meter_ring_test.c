@@ -419,8 +419,8 @@ Test(ring, admissions_are_what_the_window_holds)
 	size_t n;
 
 	scene_open_window(&s, 10, 1000, 0);
-	cr_assert_eq(view_admissions(&s.view, in, 0), 0);
 	look(&s, 0, T0);
+	cr_assert_eq(view_admissions(&s.view, in, 0), 0);
 	cr_assert_eq(view_admissions(&s.view, in, 16), 0);
 	take(&s, 1, T0);
 	take(&s, 2, T0 + 500);
