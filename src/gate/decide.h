@@ -101,9 +101,9 @@ void gate_settle(struct gate *g, const struct check *c, struct verdict *v,
 uint32_t gate_expire(struct gate *g, uint32_t from, uint32_t end,
 		     const struct instant *now, uint64_t wall_ms);
 
-/* In a fresh arena, before workers run: holds are called what none was called
- * while the wall clock was earlier. So nobody who comes late, with a hold of
- * before the arena was lost, settles another one. */
+/* Before workers run, when the holds were made anew: they are called what none
+ * was called while the wall clock was earlier. So nobody who comes late, with a
+ * hold of before, settles another one. */
 void gate_name_holds(struct arena *a, uint64_t wall_ms);
 
 #define HOLD_SLOTS_MAX (1u << 24)

@@ -11,7 +11,6 @@
 #include "state/registry_internal.h"
 
 #include "base/clock.h"
-#include "gate/decide.h"
 #include "gate/meter.h"
 #include "gate/step.h"
 #include "gate/subjects.h"
@@ -31,7 +30,7 @@ static void fill_meter(struct arena *a, struct org *org,
 		slot_set_word(&meter->level,
 			      at->ns + rule->limit * rule->unit_ns +
 				      claim_load(&meter->base));
-	if (rule->algorithm != RULE_WINDOW)
+	if (rule->algorithm != RULE_WINDOW || ring == 0)
 		return;
 	/* What the snapshot had leaves before that. */
 	memset(block_at(a, ring), 0, sizeof(word_t) << RING_LOG2(ring));
@@ -83,11 +82,9 @@ void registry_restore(struct registry *g, const char *state_dir,
 		      struct registry_report *report)
 {
 	struct snapshot_info info = {0};
-	int r;
+	int r = snapshot_read(g->arena, state_dir, &info, report->warning,
+			      sizeof(report->warning));
 
-	gate_name_holds(g->arena, clock_wall_ms());
-	r = snapshot_read(g->arena, state_dir, &info, report->warning,
-			  sizeof(report->warning));
 	report->restored = r == 0;
 	if (g->options.strict && (r != 0 || !info.clean)) {
 		struct instant at = r == 0 && !info.same_boot

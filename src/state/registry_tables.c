@@ -11,7 +11,9 @@
  */
 #include "state/registry_internal.h"
 
+#include "base/clock.h"
 #include "base/epoch.h"
+#include "gate/decide.h"
 #include "gate/meter.h"
 #include "gate/outside.h"
 #include "gate/step.h"
@@ -254,6 +256,7 @@ static int keep_or_make_holds(struct registry *g)
 	if (r == 0) {
 		slot_set_word(&h->holds, block);
 		h->holds_count = count;
+		gate_name_holds(g->arena, clock_wall_ms());
 	}
 	return r;
 }

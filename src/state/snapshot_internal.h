@@ -115,9 +115,11 @@ static_assert(LIMIT_MAX <= SNAP_UNITS_MASK, "a whole window in one");
 #define SNAP_SUBJECT_AT_COUNT 32
 #define SNAP_SUBJECT_BYTES 40
 
-/* cell: number = bucket; then as many words as the table's stride has */
+/* cell: number = bucket */
 #define SNAP_CELL_AT_NAME 8
-#define SNAP_CELL_BYTES 16
+#define SNAP_CELL_AT_WORDS 16 /* struct cell as it is */
+#define SNAP_CELL_WORDS (sizeof(struct cell) / sizeof(word_t))
+#define SNAP_CELL_BYTES (SNAP_CELL_AT_WORDS + sizeof(struct cell))
 
 /* hold: number = slot */
 #define SNAP_HOLD_AT_STATE 8
@@ -329,8 +331,6 @@ const struct rule *snap_find_rule(const struct arena *a, const struct org *org,
 /* The slot holds an organization (a key) of this id. */
 bool snap_holds(const half_t *slots, uint32_t slot, const half_t *state,
 		const struct id *has, const uint8_t id[static ID_LEN]);
-/* Entries of a window in a state of this stride; 0: there are none. */
-unsigned snap_entries_log2(uint32_t stride);
 
 /* Everything between the header and the digest. */
 int snap_read_records(struct snap_reader *r);

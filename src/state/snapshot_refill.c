@@ -8,6 +8,7 @@
 #include "state/snapshot_internal.h"
 
 #include "gate/decide.h"
+#include "gate/outside.h"
 #include "gate/step.h"
 
 #include <string.h>
@@ -54,7 +55,8 @@ static bool open_table(struct snap_reader *r, uint32_t algorithm,
 	r->rule = find_rule(r->arena, r->number);
 	return r->rule != NULL && r->rule->algorithm == algorithm &&
 	       r->rule->level == level &&
-	       subjects_open(&r->table, r->arena, r->rule->table);
+	       subjects_open(&r->table, r->arena, r->rule->table) &&
+	       (algorithm != RULE_WINDOW || r->table.stride > LINE_BYTES);
 }
 
 int snap_read_table(struct snap_reader *r)
@@ -92,24 +94,22 @@ int snap_read_table(struct snap_reader *r)
 static bool apply_subject(struct snap_reader *r, uint32_t bucket, uint64_t name,
 			  uint64_t at_ns, size_t count)
 {
-	unsigned log2 = snap_entries_log2(r->stride);
-	struct meter *meter;
+	struct outside *o;
 	uint32_t entry;
 	bool is_new;
 
-	if (!r->table_open || (r->rule->algorithm == RULE_WINDOW && log2 == 0))
+	if (!r->table_open)
 		return false;
 	entry = subjects_restore(&r->table, bucket, name, &is_new);
 	if (entry == SUBJECTS_FULL || !is_new)
 		return false;
-	meter = subjects_state(&r->table, entry);
+	o = subjects_state(&r->table, entry);
 	if (r->rule->algorithm == RULE_GCRA)
-		set(&meter->level, at_ns);
+		set(&o->meter.level, at_ns);
 	else if (r->rule->algorithm == RULE_WINDOW && count > 0)
 		meter_restore_at(
-			r->rule, meter,
-			(word_t *)(void *)((uint8_t *)meter + LINE_BYTES), log2,
-			r->admissions, count);
+			r->rule, &o->meter, subject_entries(r->rule, o),
+			subject_log2(r->rule, r->stride), r->admissions, count);
 	return true;
 }
 
@@ -144,9 +144,25 @@ int snap_read_subject(struct snap_reader *r, uint32_t bucket)
 	return 0;
 }
 
+/* Nobody knows what usage.db got after the snapshot: rather too little than
+ * twice (as for keys). */
+static void nothing_pending(struct cell *c)
+{
+	set(&c->collected_used, claim_load(&c->used));
+	set(&c->collected_returned, claim_load(&c->returned));
+	/* PAIRS: nothing, see above. */
+	for (int d = 0; d < DENIAL_COUNT; d++)
+		atomic_store_explicit(
+			&c->collected_denied[d],
+			atomic_load_explicit(&c->denied[d],
+					     memory_order_relaxed),
+			memory_order_relaxed);
+}
+
 static bool apply_cell(struct snap_reader *r, uint32_t bucket, const uint8_t *p)
 {
-	word_t *state;
+	struct cell *cell;
+	word_t *words;
 	uint32_t entry;
 	bool is_new;
 
@@ -156,24 +172,26 @@ static bool apply_cell(struct snap_reader *r, uint32_t bucket, const uint8_t *p)
 				 get_le64(p + SNAP_CELL_AT_NAME), &is_new);
 	if (entry == SUBJECTS_FULL || !is_new)
 		return false;
-	state = subjects_state(&r->table, entry);
-	p += SNAP_CELL_BYTES;
-	for (uint32_t i = 0; i < r->stride / sizeof(word_t); i++)
-		set(&state[i], get_le64(p + i * sizeof(word_t)));
+	cell = subjects_state(&r->table, entry);
+	words = (word_t *)(void *)cell;
+	for (size_t i = 0; i < SNAP_CELL_WORDS; i++)
+		set(&words[i],
+		    get_le64(p + SNAP_CELL_AT_WORDS + i * sizeof(word_t)));
+	if (!r->info->clean)
+		nothing_pending(cell);
 	return true;
 }
 
 int snap_read_cell(struct snap_reader *r, uint32_t bucket)
 {
 	const uint8_t *p;
-	int rc;
+	int rc = snap_take(r, SNAP_CELL_BYTES, &p);
 
-	if (r->kind != SNAP_TABLE || r->number != SNAP_CELLS_ID ||
-	    bucket >= r->buckets)
-		return DAMAGED(r, "a cell is out of range or order");
-	rc = snap_take(r, SNAP_CELL_BYTES + r->stride, &p);
 	if (rc)
 		return rc;
+	if (r->kind != SNAP_TABLE || r->number != SNAP_CELLS_ID ||
+	    r->stride != sizeof(struct cell) || bucket >= r->buckets)
+		return DAMAGED(r, "a cell is out of range or order");
 	if (apply_cell(r, bucket, p))
 		r->info->cells++;
 	else

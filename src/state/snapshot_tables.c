@@ -18,17 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-unsigned snap_entries_log2(uint32_t stride)
-{
-	uint32_t entries = stride > LINE_BYTES
-				   ? (stride - (uint32_t)LINE_BYTES) /
-					     (uint32_t)sizeof(word_t)
-				   : 0;
-
-	/* As place_rule() in gate/decide.c. */
-	return entries != 0 ? (unsigned)__builtin_ctz(entries) : 0;
-}
-
 /* ---- which tables there are ---- */
 
 /* A table, and an organization that has a rule with it. */
@@ -185,9 +174,8 @@ static void copy_ring(word_t *to, const word_t *from, unsigned log2)
 
 /* What is admitted at an address when it is let go (gate/outside.h). Read
  * before what is admitted, so that it is counted twice rather than not. */
-static uint32_t read_held(const struct rule *r, struct meter *meter)
+static uint32_t read_held(const struct rule *r, struct outside *o)
 {
-	const struct outside *o = (const struct outside *)(void *)meter;
 	uint64_t held;
 
 	if (r->level != LEVEL_ADDRESS)
@@ -198,11 +186,9 @@ static uint32_t read_held(const struct rule *r, struct meter *meter)
 }
 
 static size_t window_admissions(struct snap_writer *w, const struct rule *r,
-				struct meter *meter, unsigned log2,
-				uint32_t held, const struct instant *now)
+				struct outside *o, unsigned log2, uint32_t held,
+				const struct instant *now)
 {
-	const word_t *entries =
-		(const word_t *)(void *)((uint8_t *)meter + LINE_BYTES);
 	word_t copy[SNAP_SUBJECT_ADMISSIONS_MAX];
 	struct meter of_copy;
 	struct view v;
@@ -212,9 +198,9 @@ static size_t window_admissions(struct snap_writer *w, const struct rule *r,
 	/* PAIRS: nothing. Ours alone. The last entry is the newest. */
 	atomic_store_explicit(&of_copy.level, UINT64_MAX << 32,
 			      memory_order_relaxed);
-	atomic_store_explicit(&of_copy.base, claim_load(&meter->base),
+	atomic_store_explicit(&of_copy.base, claim_load(&o->meter.base),
 			      memory_order_relaxed);
-	copy_ring(copy, entries, log2);
+	copy_ring(copy, subject_entries(r, o), log2);
 	view_read(&v, w->arena, r, &of_copy, copy, log2, now);
 	count = view_admissions(&v, w->admissions, (size_t)1 << log2);
 	if (held != 0)
@@ -225,8 +211,8 @@ static size_t window_admissions(struct snap_writer *w, const struct rule *r,
 static void stage_subject(struct snap_writer *w, const struct rule *r,
 			  const struct subjects *t, uint32_t entry)
 {
-	unsigned log2 = snap_entries_log2(t->stride);
-	struct meter *meter = subjects_state(t, entry);
+	struct outside *o = subjects_state(t, entry);
+	unsigned log2 = subject_log2(r, t->stride);
 	struct instant now = instant_now();
 	uint64_t name, rest_ns = 0;
 	size_t count = 0;
@@ -235,19 +221,16 @@ static void stage_subject(struct snap_writer *w, const struct rule *r,
 
 	if (!subjects_name(t, entry, &name))
 		return;
-	held = read_held(r, meter);
+	held = read_held(r, o);
+	if (held == 0 && meter_rests(r, w->arena, &o->meter,
+				     subject_entries(r, o), log2, &now))
+		return;
 	if (r->algorithm == RULE_WINDOW) {
-		word_t *entries =
-			(word_t *)(void *)((uint8_t *)meter + LINE_BYTES);
-
-		if (held == 0 &&
-		    meter_rests(r, w->arena, meter, entries, log2, &now))
-			return;
-		count = window_admissions(w, r, meter, log2, held, &now);
+		count = window_admissions(w, r, o, log2, held, &now);
 	} else {
 		struct view v;
 
-		view_read(&v, w->arena, r, meter, NULL, 0, &now);
+		view_read(&v, w->arena, r, &o->meter, NULL, 0, &now);
 		rest_ns = v.level > now.ns ? v.level - now.ns : 0;
 		rest_ns += held * r->unit_ns;
 	}
@@ -287,9 +270,9 @@ static void stage_table(struct snap_writer *w, const struct subjects *t,
 static bool can_be_saved(const struct rule *r, const struct subjects *t)
 {
 	if (r->algorithm == RULE_WINDOW)
-		return snap_entries_log2(t->stride) >= 1;
+		return t->stride > LINE_BYTES;
 	/* Leases are saved with their holds. */
-	return r->algorithm == RULE_GCRA && t->stride >= sizeof(struct meter);
+	return r->algorithm == RULE_GCRA && t->stride >= sizeof(struct outside);
 }
 
 static void save_table(struct snap_writer *w, struct table_user *u)
@@ -319,31 +302,39 @@ static void save_table(struct snap_writer *w, struct table_user *u)
 
 /* ---- cells of usage ---- */
 
+/* Is there anything in it that usage.db does not have? */
+static bool pending(const struct cell *c)
+{
+	bool any =
+		claim_load(&c->used) != claim_load(&c->collected_used) ||
+		claim_load(&c->returned) != claim_load(&c->collected_returned);
+
+	/* PAIRS: nothing. Counts, and this thread's own words. */
+	for (int d = 0; d < DENIAL_COUNT; d++)
+		any |= atomic_load_explicit(&c->denied[d],
+					    memory_order_relaxed) !=
+		       atomic_load_explicit(&c->collected_denied[d],
+					    memory_order_relaxed);
+	return any;
+}
+
 static void stage_cell(struct snap_writer *w, const struct subjects *t,
 		       uint32_t entry)
 {
-	const word_t *state = subjects_state(t, entry);
-	size_t words = t->stride / sizeof(word_t), start = w->staged;
-	uint64_t name, any = 0;
+	const struct cell *cell = subjects_state(t, entry);
+	const word_t *words = (const word_t *)(const void *)cell;
+	uint64_t name;
 	uint8_t *p;
 
-	if (!subjects_name(t, entry, &name))
+	if (!subjects_name(t, entry, &name) || !pending(cell))
 		return;
 	p = snap_stage_record(w, SNAP_CELL, entry / SUBJECTS_BUCKET,
-			      SNAP_CELL_BYTES + t->stride);
+			      SNAP_CELL_BYTES);
 	put_le64(p + SNAP_CELL_AT_NAME, name);
-	for (size_t i = 0; i < words; i++) {
-		uint64_t value = claim_load(&state[i]);
-
-		put_le64(p + SNAP_CELL_BYTES + i * sizeof(word_t), value);
-		any |= value;
-	}
-	if (any != 0) {
-		w->info->cells++;
-		return;
-	}
-	w->staged = start;
-	w->records--;
+	for (size_t i = 0; i < SNAP_CELL_WORDS; i++)
+		put_le64(p + SNAP_CELL_AT_WORDS + i * sizeof(word_t),
+			 claim_load(&words[i]));
+	w->info->cells++;
 }
 
 static bool open_cells(struct arena *a, struct subjects *t)
@@ -358,7 +349,7 @@ static void save_cells(struct snap_writer *w)
 {
 	struct subjects t;
 
-	if (!open_cells(w->arena, &t))
+	if (!open_cells(w->arena, &t) || t.stride != sizeof(struct cell))
 		return;
 	stage_table(w, &t, NULL);
 	for (uint32_t bucket = 0; bucket < t.count && !w->error; bucket++) {
