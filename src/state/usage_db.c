@@ -69,8 +69,8 @@ static const char *const statements[USAGE_STATEMENTS] = {
 	[USAGE_CELL_MARK] = "INSERT INTO cell_mark VALUES(?1,?2,?3,?4,?5)",
 	[USAGE_SINCE] = "INSERT OR REPLACE INTO since VALUES(1,?1,?2)",
 	[USAGE_PRUNE] =
-		"DELETE FROM usage WHERE (hour,org,key,route) IN (SELECT "
-		"hour,org,key,route FROM usage WHERE hour<?1 LIMIT ?2)",
+		("DELETE FROM usage WHERE (hour,org,key,route) IN (SELECT "
+		 "hour,org,key,route FROM usage WHERE hour<?1 LIMIT ?2)"),
 };
 /* NOLINTEND(bugprone-suspicious-missing-comma) */
 static_assert(DENIAL_COUNT == 6, "the columns of the schema");
