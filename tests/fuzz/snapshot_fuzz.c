@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * state/snapshot_read: a file is refused with a sentence and nothing is
- * restored, or what it restores is a window that can be decided on.
+ * restored, or what it restores is an arena that can be decided on.
  *
  * The first byte says how much of the file is put right before it is read, so
- * that mutations get beyond the checksum: 1 the checksum, 2 length and counts
- * (from bytes 1 and 2), 4 the header.
+ * that mutations get beyond the checksum: 1 the checksum, 2 the length and the
+ * number of records (from byte 1), 4 the header, 16 of version 1.
  */
-#include "../gate/fixture.h"
-#include "base/counters.h"
+#include "../gate/full_scene.h"
 #include "fuzz.h"
 #include "state/snapshot.h"
 #include "state/snapshot_internal.h"
@@ -17,15 +16,12 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
-#define SLOTS 5
 #define OVERHEAD (SNAP_HEADER_BYTES + SNAP_END_BYTES + SNAP_DIGEST_BYTES)
 
 static char dir[64];
 static int dir_fd = -1;
-static struct fixture fixture;
-static struct counters counters;
+static struct full_scene *scene;
 
 static void remove_dir(void)
 {
@@ -40,53 +36,45 @@ static void set_up(void)
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	must(dir_fd >= 0);
 	must(atexit(remove_dir) == 0);
-	fixture_open(&fixture);
-	for (uint32_t i = 1; i < SLOTS; i++) {
-		(void)fixture_org(&fixture, i, 1u << (4 * i - 4), 60000 * MS,
-				  0);
-		(void)fixture_key(&fixture, i);
-		memcpy(fixture.arena->keys[i].id.c, "key0000", 7);
-		fixture.arena->keys[i].id.c[7] = (char)('0' + i);
-		fixture.arena->keys[i].org = i;
-		atomic_store_explicit(&fixture.arena->keys[i].state,
-				      SLOT_ACTIVE, memory_order_relaxed);
-		slots_raise(&fixture.arena->header->key_slots, i);
-	}
 }
 
-static void reset(void)
+static void put_right_end(uint8_t *file, size_t len, const uint8_t *how)
 {
-	for (uint32_t i = 1; i < SLOTS; i++) {
-		struct org *org = &fixture.arena->orgs[i];
+	uint8_t *end = file + len - SNAP_DIGEST_BYTES;
 
-		fixture_set(&org->head, 0);
-		fixture_set(&org->tail, 0);
-		fixture_set(&org->used, 0);
-		fixture_set(&fixture.arena->keys[i].used, 0);
+	if (how[0] & 16) {
+		end -= SNAP1_END_BYTES;
+		put_le32(end + SNAP1_END_AT_ORGS, how[1] % 8);
+		put_le32(end + SNAP1_END_AT_KEYS, how[2] % 8);
+		put_le64(end + SNAP1_END_AT_LENGTH, len);
+		return;
 	}
+	end -= SNAP_END_BYTES;
+	put_le32(end + SNAP_RECORD_AT_KIND, SNAP_END);
+	put_le32(end + SNAP_RECORD_AT_NUMBER, 0);
+	put_le64(end + SNAP_END_AT_RECORDS, how[1]);
+	put_le64(end + SNAP_END_AT_LENGTH, len);
 }
 
 static void put_right(uint8_t *file, size_t len, const uint8_t *how)
 {
-	uint8_t *end = file + len - SNAP_END_BYTES - SNAP_DIGEST_BYTES;
 	XXH128_canonical_t digest;
 
 	if (how[0] & 4) {
 		memcpy(file, SNAP_MAGIC, SNAP_MAGIC_LEN);
-		put_le32(file + SNAP_AT_VERSION, SNAP_VERSION);
+		put_le32(file + SNAP_AT_VERSION,
+			 how[0] & 16 ? SNAP1_VERSION : SNAP_VERSION);
 		put_le32(file + SNAP_AT_ENDIAN, SNAP_ENDIAN);
 		put_le32(file + SNAP_AT_TICK_NS, CLOCK_TICK_NS);
 		put_le32(file + SNAP_AT_FLAGS, how[0] >> 7);
-		put_le64(file + SNAP_AT_ZERO, 0);
+		if (how[0] & 16)
+			put_le64(file + SNAP_AT_SEED, 0);
 		if (how[0] & 8)
 			memcpy(file + SNAP_AT_BOOT_ID,
-			       fixture.arena->header->boot_id, 16);
+			       scene->arena->header->boot_id, 16);
 	}
-	if (how[0] & 2) {
-		put_le32(end + SNAP_END_AT_ORGS, how[1] % 8);
-		put_le32(end + SNAP_END_AT_KEYS, how[2] % 8);
-		put_le64(end + SNAP_END_AT_LENGTH, len);
-	}
+	if (how[0] & 2)
+		put_right_end(file, len, how);
 	if (how[0] & 1) {
 		XXH128_canonicalFromHash(
 			&digest, XXH3_128bits(file, len - SNAP_DIGEST_BYTES));
@@ -105,28 +93,61 @@ static void write_file(const uint8_t *bytes, size_t len)
 	close(fd);
 }
 
-static void expect_windows(bool restored)
+/* Whatever was restored: answers make sense, also those that settle. */
+static void ask_all(void)
 {
-	for (uint32_t i = 1; i < SLOTS; i++) {
-		struct org *org = &fixture.arena->orgs[i];
-		struct window_answer w;
+	uint64_t now_ns = instant_now().ns;
+	struct instant later = instant_at(now_ns + UINT64_C(1000000000000));
 
-		if (!restored) {
-			must(fixture_get(&org->head) == 0);
-			must(fixture_get(&org->used) == 0);
-			must(fixture_get(&fixture.arena->keys[i].used) == 0);
-		}
-		window_peek(fixture.arena, org, 1, clock_ticks(), &counters,
-			    &w);
-		must(w.in_window <= LIMIT_MAX);
-		must(w.allowed == (w.in_window < w.limit));
-		must(restored || w.in_window == 0);
+	for (uint32_t key = 1; key <= SCENE_KEYS; key++) {
+		struct scene_ask ask = {.key = key,
+					.cost = key,
+					.route = key % 3,
+					.address = (uint8_t)(key % 2),
+					.flags = key % 2 ? CHECK_RESERVE : 0};
+		struct verdict v = scene_decide(scene, &ask, now_ns);
+
+		must(v.reason < REASON_COUNT);
+		must(v.remaining <= LIMIT_MAX);
+		must(v.reason != REASON_ALLOW || v.charged == key);
 	}
+	for (uint32_t slot = 0; slot < SCENE_HOLDS; slot++) {
+		uint64_t state =
+			fixture_get(&hold_at(scene->arena, slot)->state);
+		struct scene_ask ask = {
+			.cost = slot, .settle = HOLD_ID(slot, HOLD_GEN(state))};
+
+		if (HOLD_LIVE(state) && slot % 2)
+			must(scene_decide(scene, &ask, now_ns).reason !=
+			     REASON_NO_HOLD);
+	}
+	(void)gate_expire(&scene->gate, 0, SCENE_HOLDS, &later, SCENE_WALL_MS);
+	(void)gate_expire(&scene->gate, 0, SCENE_HOLDS, &later, SCENE_WALL_MS);
+}
+
+/* As it was set up: all that is in it now is what is in a new one. */
+static void expect_nothing(const struct snapshot_info *info)
+{
+	struct arena *a = scene->arena;
+
+	must(info->orgs == 0 && info->keys == 0);
+	must(a->header->seed == 1);
+	for (uint32_t i = 1; i <= SCENE_ORGS; i++)
+		must(meter_rests(
+			&plan_of(a, &a->orgs[i])->rules[0], a,
+			&a->orgs[i].first, NULL, 0,
+			&(struct instant){INSTANT_BIAS_NS, CLOCK_BIAS}));
+	for (uint32_t i = 1; i <= SCENE_KEYS; i++)
+		must(fixture_get(&a->keys[i].used) == 0);
+	for (uint32_t i = 1; i <= SCENE_PROJECTS; i++)
+		must(fixture_get(&a->projects[i].budgets[0].used) == 0);
+	for (uint32_t i = 0; i < SCENE_HOLDS; i++)
+		must(!HOLD_LIVE(fixture_get(&hold_at(a, i)->state)));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct snapshot_info info;
+	struct snapshot_info info = {0};
 	uint8_t how[3] = {0};
 	uint8_t *file;
 	char err[512] = "", verify_err[512] = "";
@@ -136,6 +157,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		set_up();
 	if (size < sizeof(how))
 		return 0;
+	scene = full_scene_new(UINT64_MAX, 1, SCENE_WALL_MS);
 	memcpy(how, data, sizeof(how));
 	data += sizeof(how);
 	size -= sizeof(how);
@@ -143,17 +165,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size >= OVERHEAD)
 		put_right(file, size, how);
 	write_file(file, size);
-	reset();
 	verified = snapshot_verify(dir_fd, dir, SNAPSHOT_FILE, verify_err,
 				   sizeof(verify_err));
-	expect_windows(false);
-	rc = snapshot_read(fixture.arena, dir, &info, err, sizeof(err));
+	expect_nothing(&info);
+	rc = snapshot_read(scene->arena, dir, &info, err, sizeof(err));
 	must(rc == verified);
 	if (rc != 0) {
 		must(rc == -EBADMSG || rc == -EINVAL || rc == -EPROTONOSUPPORT);
 		must(err[0] != '\0' && strcmp(err, verify_err) == 0);
+		expect_nothing(&info);
 	}
-	expect_windows(rc == 0);
+	ask_all();
 	free(file);
+	full_scene_free(scene);
 	return 0;
 }
