@@ -45,7 +45,8 @@ static void fill_rule(const struct rule_record *from, struct rule *to)
 	to->id = from->id;
 	if (from->route[0])
 		to->route = label_hash(from->route, strlen(from->route));
-	memcpy(to->name, from->name, RULE_NAME_LEN);
+	/* The rest is zero: it is compared, and clients are told it. */
+	memcpy(to->name, from->name, strnlen(from->name, RULE_NAME_LEN));
 	switch (from->algorithm) {
 	case RULE_GCRA:
 		to->limit = from->burst;
