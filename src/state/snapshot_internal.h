@@ -8,7 +8,8 @@
  *
  * snapshot.c        the file: temporary, fsync, rename; the stream to it
  * snapshot_save.c   organizations, projects, keys -> records
- * snapshot_tables.c tables of subjects, holds -> records
+ * snapshot_tables.c tables of subjects -> records
+ * snapshot_holds.c  holds -> records
  * snapshot_read.c   the stream from a file; is it ours, is it whole
  * snapshot_apply.c  records -> organizations, projects, keys
  * snapshot_refill.c records -> tables of subjects, holds
@@ -261,6 +262,8 @@ void snap_enter(struct snap_writer *w);
 void snap_leave(struct snap_writer *w);
 
 bool snap_slot_used(const half_t *state);
+/* The table of cells of usage, if there is one. */
+bool snap_open_cells(struct arena *a, struct subjects *t);
 
 void snap_save_orgs(struct snap_writer *w);
 void snap_save_projects(struct snap_writer *w);

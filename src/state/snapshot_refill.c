@@ -21,14 +21,6 @@ static void set(word_t *w, uint64_t value)
 
 /* ---- tables ---- */
 
-static bool open_cells(struct arena *a, struct subjects *t)
-{
-	/* PAIRS: nothing, see above. */
-	return subjects_open(
-		t, a,
-		atomic_load_explicit(&a->header->cells, memory_order_relaxed));
-}
-
 /* Some organization's rule with this id and a table. */
 static const struct rule *find_rule(const struct arena *a, uint32_t id)
 {
@@ -51,7 +43,7 @@ static bool open_table(struct snap_reader *r, uint32_t algorithm,
 		       uint32_t level)
 {
 	if (r->number == SNAP_CELLS_ID)
-		return open_cells(r->arena, &r->table);
+		return snap_open_cells(r->arena, &r->table);
 	r->rule = find_rule(r->arena, r->number);
 	return r->rule != NULL && r->rule->algorithm == algorithm &&
 	       r->rule->level == level &&
@@ -280,7 +272,7 @@ static bool apply_hold(struct snap_reader *r, const uint8_t *p)
 	struct subjects cells;
 	word_t *cell;
 
-	if (h == NULL || !open_cells(a, &cells))
+	if (h == NULL || !snap_open_cells(a, &cells))
 		return false;
 	cell = place(&cells, p + SNAP_HOLD_AT_CELL);
 	if (cell == NULL)

@@ -2,6 +2,7 @@
 /* Organizations, projects and keys as records. */
 #include "state/snapshot_internal.h"
 
+#include "base/check.h"
 #include "gate/claim.h"
 #include "gate/step.h"
 
@@ -104,6 +105,7 @@ static void stage_meter(struct snap_writer *w, const struct view *v,
 	size_t count = 0;
 	uint8_t *p;
 
+	check(r != NULL);
 	if (r->algorithm == RULE_WINDOW)
 		count = view_admissions(v, w->admissions, SNAP_ADMISSIONS_MAX);
 	else if (v->level > now->ns)
@@ -119,7 +121,7 @@ static void stage_meter(struct snap_writer *w, const struct view *v,
 
 static void stage_org(struct snap_writer *w, struct org *org, uint32_t slot)
 {
-	struct org_view v;
+	struct org_view v = {.meters = 0};
 	uint8_t *p;
 
 	if (!read_org(&v, w->arena, org))
