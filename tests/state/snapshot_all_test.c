@@ -255,3 +255,69 @@ Test(snapshot_all, decisions_go_on_as_they_would_have)
 	for (unsigned round = 0; round < 25; round++)
 		one_round(seed + round);
 }
+
+static struct outside *address_state(struct full_scene *s, enum scene_rule rule)
+{
+	struct arena *a = s->arena;
+	const uint8_t address[16] = {1};
+	struct subjects t;
+	uint32_t entry;
+
+	cr_assert(subjects_open(&t, a, s->rules[rule].table));
+	entry = subjects_find(&t, outside_subject(a->header->seed, address));
+	cr_assert_neq(entry, SUBJECTS_FULL);
+	return subjects_state(&t, entry);
+}
+
+/* As outside_recover() does when the arena is there. */
+Test(snapshot_all, what_was_held_at_an_address_is_admitted_there)
+{
+	struct full_scene *a = full_scene_new(UINT64_MAX, 1, SCENE_WALL_MS);
+	struct full_scene *b = full_scene_new(UINT64_MAX, 2, SCENE_WALL_MS + 1);
+	const struct rule *r = &a->rules[RULE_ADDRESS];
+	struct scene_ask ask = {.key = 1, .cost = 2, .address = 1};
+	struct instant now = instant_now();
+	struct outside *o;
+	struct view v;
+
+	cr_assert_eq(scene_decide(a, &ask, now.ns).reason, REASON_ALLOW);
+	fixture_set(&address_state(a, RULE_ADDRESS)->held, 3);
+	fixture_set(&address_state(a, RULE_ADDRESS_GCRA)->held, 3);
+	write_it(a);
+	read_it(b);
+	o = address_state(b, RULE_ADDRESS);
+	view_read(&v, b->arena, r, &o->meter, subject_entries(r, o),
+		  meter_ring_log2(r->limit), &now);
+	cr_expect_eq(v.used, 5);
+	cr_expect_eq(fixture_get(&o->held), 0);
+	o = address_state(b, RULE_ADDRESS_GCRA);
+	cr_expect_geq(fixture_get(&o->meter.level),
+		      now.ns + 5 * a->rules[RULE_ADDRESS_GCRA].unit_ns);
+	full_scene_free(a);
+	full_scene_free(b);
+}
+
+/* A table of another size has the names in other places. */
+Test(snapshot_all, subjects_of_a_table_that_changed_are_skipped_and_counted)
+{
+	struct full_scene *a = full_scene_new(UINT64_MAX, 1, SCENE_WALL_MS);
+	struct full_scene *b = full_scene_new(UINT64_MAX, 2, SCENE_WALL_MS + 1);
+	struct plan *plan =
+		block_at(b->arena, fixture_get(&b->arena->orgs[1].plan));
+	struct rule *r;
+	struct scene_ask ask = {.key = 1, .cost = 2};
+
+	cr_assert_not_null(plan);
+	r = &plan->rules[RULE_KEY];
+	(void)scene_decide(a, &ask, instant_now().ns);
+	write_it(a);
+	r->table = scene_table(b, outside_stride(r, meter_ring_log2(r->limit)),
+			       500);
+	read_it(b);
+	cr_expect_eq(info.skipped, 1);
+	cr_expect_gt(info.subjects, 0);
+	cr_expect_eq(scene_decide(b, &ask, instant_now().ns).reason,
+		     REASON_ALLOW);
+	full_scene_free(a);
+	full_scene_free(b);
+}
