@@ -61,7 +61,6 @@ struct daemon {
 	struct civil civil;
 	struct usage *usage;
 	struct keytable table;
-	struct routes routes;
 	struct epoch epoch;
 	struct registry *registry;
 	struct workers_shared shared;
@@ -240,7 +239,7 @@ static int open_usage(struct daemon *d)
 		.fresh = d->control.arena_fresh,
 		.state_dir = d->state_dir,
 		.retention_ms = (uint64_t)d->config.usage_retention_s * 1000,
-		.routes = &d->routes,
+		.routes = &d->config.routes,
 	};
 	int r = usage_open(
 		&d->usage, &options,
@@ -272,7 +271,7 @@ static int open_registry(struct daemon *d)
 		.hold_keep = c->hold_expiry == HOLD_EXPIRY_KEEP,
 		.cells = c->usage_cells,
 		.subjects = c->rule_subjects,
-		.routes = &d->routes,
+		.routes = &c->routes,
 	};
 	struct registry_report report;
 	int r;
@@ -359,7 +358,7 @@ static int start_workers(struct daemon *d)
 		.recv_buffers = c->recv_buffers,
 		.send_buffers = c->send_buffers,
 		.output_bytes_max = c->output_bytes_max,
-		.gate = {.routes = &d->routes,
+		.gate = {.routes = &c->routes,
 			 .once_ms = (uint64_t)c->request_id_ttl_s * 1000,
 			 .hold_ms = (uint64_t)c->hold_ttl_s * 1000,
 			 .hold_keep = c->hold_expiry == HOLD_EXPIRY_KEEP},

@@ -25,7 +25,7 @@ enum query_flags {
 
 enum body_rule { BODY_NONE, BODY_OPTIONAL, BODY_REQUIRED };
 
-struct route {
+struct endpoint {
 	uint8_t method;
 	const char *path; /* at most one part in braces */
 	void (*handle)(struct call *c);
@@ -34,7 +34,7 @@ struct route {
 	const char *action; /* in the audit trail; NULL: changes no record */
 };
 
-static const struct route routes[] = {
+static const struct endpoint routes[] = {
 	{HTTP_GET, "/livez", api_livez, QUERY_NONE, BODY_NONE, NULL},
 	{HTTP_GET, "/readyz", api_readyz, QUERY_NONE, BODY_NONE, NULL},
 	{HTTP_GET, "/healthz", api_readyz, QUERY_NONE, BODY_NONE, NULL},
@@ -313,8 +313,9 @@ static bool matches(const char *pattern, const char *path, const char **ret_at,
 }
 
 /* The route, or NULL after an answer; copies the part in braces out. */
-static const struct route *find_route(struct call *c, const char *path,
-				      char subject[static ADMIN_TARGET_MAX + 1])
+static const struct endpoint *
+find_route(struct call *c, const char *path,
+	   char subject[static ADMIN_TARGET_MAX + 1])
 {
 	uint8_t method =
 		c->request->method == HTTP_HEAD ? HTTP_GET : c->request->method;
@@ -322,7 +323,7 @@ static const struct route *find_route(struct call *c, const char *path,
 	size_t allow_len = 0;
 
 	for (size_t i = 0; i < ROUTE_COUNT; i++) {
-		const struct route *r = &routes[i];
+		const struct endpoint *r = &routes[i];
 		const char *at = NULL;
 		size_t len = 0;
 
@@ -521,7 +522,7 @@ static void dispatch(struct call *c, char target[static ADMIN_TARGET_MAX + 1],
 		     char subject[static ADMIN_TARGET_MAX + 1])
 {
 	size_t target_len = strlen(c->request->target);
-	const struct route *route;
+	const struct endpoint *route;
 	char *query;
 
 	if (target_len > ADMIN_TARGET_MAX) {

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/keytext.h"
 #include "control/config_option.h"
+#include "control/config_routes.h"
 #include "gate/layout.h"
 
 #include <errno.h>
@@ -322,4 +323,6 @@ void config_print_reference(FILE *out)
 		group_len = len;
 		print_option(out, o, dot ? dot + 1 : o->name, dot ? "  " : "");
 	}
+	fputs("#\n", out);
+	config_routes_describe(out);
 }

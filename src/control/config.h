@@ -8,9 +8,12 @@
  * One table in config.c has a row per option: dotted name, type, unit,
  * default, bounds, sentence. The parser, --help-config, --check-config and
  * docs/configuration.md come out of that table.
+ * Routes are not in it, for their names are the operator's: config_routes.c.
  * YAML nests at the dots:  http: { path: http.sock, max_connections: 4096 }
  * Relative socket paths are relative to `dir`.
  */
+#include "gate/routes.h"
+
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -68,6 +71,7 @@ struct config {
 	uint32_t clock_settle_s;  /* 600; 0 = a step is believed at once */
 	uint32_t drain_timeout_s; /* 10 */
 	uint32_t log_level;       /* enum log_level */
+	struct routes routes;     /* none */
 };
 
 #define CONFIG_FILE_MAX (1u << 20) /* bytes of a file */

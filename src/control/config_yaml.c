@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "control/config_reader.h"
+#include "control/config_routes.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -72,12 +73,27 @@ static void set_scalar(struct reader *r, const char *name, size_t row,
 
 static void read_mapping(struct reader *r, const char *prefix);
 
+static void read_routes(struct reader *r, uint32_t line)
+{
+	if (open_group(r, CONFIG_ROUTES)) {
+		config_routes_read(r, line);
+		return;
+	}
+	config_fault(&r->faults, line, CONFIG_ROUTES,
+		     "this group is given twice");
+	reader_skip_node(r);
+}
+
 static void read_known(struct reader *r, const char *name, uint32_t line)
 {
 	size_t row = find_option(name);
 	yaml_event_t e;
 	yaml_event_type_t type;
 
+	if (strcmp(name, CONFIG_ROUTES) == 0) {
+		read_routes(r, line);
+		return;
+	}
 	if (row < config_option_count) {
 		if (r->lines[row]) {
 			config_fault(&r->faults, line, name,
@@ -149,7 +165,7 @@ static void read_mapping(struct reader *r, const char *prefix)
 		if (len < (int)sizeof(name) &&
 		    strlen(key) == e.data.scalar.length &&
 		    (find_option(name) < config_option_count ||
-		     is_group(name))) {
+		     is_group(name) || strcmp(name, CONFIG_ROUTES) == 0)) {
 			if (reader_decorated(&e))
 				config_fault(&r->faults, line, name,
 					     "expected a name without tag or "
