@@ -226,36 +226,81 @@ static enum reason too_many(const struct rule *r, const struct ask *a)
 						 : REASON_RATE_LIMITED;
 }
 
+/* Will it be charged nothing anyway? (What is refused is placed only to be
+ * explained.) */
+static inline bool looks(const struct ask *a)
+{
+	return a->peek || a->refused != REASON_ALLOW;
+}
+
+/* No room is the last of all reasons: another may still come. */
+static inline bool denied_before(const struct ask *a)
+{
+	return a->refused != REASON_ALLOW && a->refused != REASON_FULL;
+}
+
+/* Rule `i` says this before the organization is asked. */
+static void told_outside(const struct gate *g, struct ask *a, unsigned i,
+			 const struct meter_answer *m)
+{
+	const struct rule *r = &g->step.plan->rules[i];
+
+	if (unlikely(a->explain != NULL))
+		explain_outside(a->explain, i, m);
+	if (m->fits)
+		return;
+	if (r->flags & RULE_SHADOW) {
+		a->outside_shadow |= (uint16_t)(1u << i);
+		return;
+	}
+	if (denied_before(a))
+		return;
+	a->outside = *m;
+	a->outside_rule = (int8_t)i;
+	a->refused = (uint8_t)too_many(r, a);
+}
+
 /* Nobody knows what the subjects of this table were charged before the machine
- * was started: until then they count as full. True: denied. */
-static bool full_since_boot(const struct subjects *table, const struct rule *r,
+ * was started: until then they count as full. True: it denies. */
+static bool full_since_boot(const struct gate *g, const struct subjects *table,
 			    struct ask *a, unsigned i,
 			    const struct instant *now)
 {
-	struct meter_answer *m = &a->outside;
+	const struct rule *r = &g->step.plan->rules[i];
 	uint64_t left_ns = table->full_until_ns - now->ns;
+	struct meter_answer m = {
+		.limit = r->limit,
+		.window_ms = r->period_ms,
+		.reset_ms = (left_ns + 999999) / 1000000,
+	};
 
-	if (r->flags & RULE_SHADOW) {
-		a->outside_shadow |= (uint16_t)(1u << i);
-		return false;
-	}
-	m->fits = false;
-	m->limit = r->limit;
-	m->remaining = 0;
-	m->window_ms = r->period_ms;
-	m->reset_ms = m->retry_ms = (left_ns + 999999) / 1000000;
-	if (too_many(r, a) != REASON_RATE_LIMITED)
-		m->retry_ms = 0;
-	a->outside_rule = (int8_t)i;
-	return true;
+	if (too_many(r, a) == REASON_RATE_LIMITED)
+		m.retry_ms = m.reset_ms;
+	told_outside(g, a, i, &m);
+	return (r->flags & RULE_SHADOW) == 0;
 }
 
-/* Finds the meter of a rule that is not the organization's own. REASON_FULL:
- * there is no room for another subject. */
-static enum reason place_rule(struct gate *g, const struct rule *r,
-			      struct ask *a, unsigned i, uint32_t org,
-			      const struct instant *now)
+/* There is no room for another subject of rule `i`. */
+static void full_table(struct gate *g, struct ask *a, unsigned i)
 {
+	const struct rule *r = &g->step.plan->rules[i];
+	bool pass = (r->flags & (RULE_FULL_PASS | RULE_SHADOW)) != 0;
+
+	/* PAIRS: nothing: a number to be shown. */
+	atomic_fetch_add_explicit(&((struct rule *)(uintptr_t)r)->full, 1,
+				  memory_order_relaxed);
+	counter_add(&g->counters->subjects_full, 1);
+	if (unlikely(a->explain != NULL))
+		explain_full(a->explain, r, i, pass);
+	if (!pass)
+		a->refused = REASON_FULL;
+}
+
+/* Finds the meter of a rule that is not the organization's own, or refuses. */
+static void place_rule(struct gate *g, struct ask *a, unsigned i, uint32_t org,
+		       const struct instant *now)
+{
+	const struct rule *r = &g->step.plan->rules[i];
 	struct ask_meter *at = &a->at[i];
 	uint64_t subject = subject_of(g, r, a, org);
 	struct subjects table;
@@ -267,31 +312,26 @@ static enum reason place_rule(struct gate *g, const struct rule *r,
 	at->entries_log2 = 0;
 	if (subject == 0 || (r->route != 0 && r->route != a->route) ||
 	    !subjects_open(&table, g->arena, r->table))
-		return REASON_ALLOW;
+		return;
 	if (unlikely(table.full_until_ns > now->ns) &&
-	    full_since_boot(&table, r, a, i, now))
-		return too_many(r, a);
-	entry = a->peek ? subjects_find(&table, subject)
-			: subjects_take(&table, &g->claim, subject);
-	if (entry == SUBJECTS_FULL && a->peek) {
+	    full_since_boot(g, &table, a, i, now))
+		return;
+	entry = looks(a) ? subjects_find(&table, subject)
+			 : subjects_take(&table, &g->claim, subject);
+	if (entry == SUBJECTS_FULL && looks(a)) {
 		at->meter = &g->rest.meter;
 		at->entries = g->rest_entries;
 		at->entries_log2 = 3;
-		return REASON_ALLOW;
+		return;
 	}
 	if (entry == SUBJECTS_FULL) {
-		/* PAIRS: nothing: a number to be shown. */
-		atomic_fetch_add_explicit(&((struct rule *)(uintptr_t)r)->full,
-					  1, memory_order_relaxed);
-		counter_add(&g->counters->subjects_full, 1);
-		return r->flags & (RULE_FULL_PASS | RULE_SHADOW) ? REASON_ALLOW
-								 : REASON_FULL;
+		full_table(g, a, i);
+		return;
 	}
 	state = subjects_state(&table, entry);
 	at->meter = (struct meter *)(void *)state;
 	at->entries = subject_entries(r, (struct outside *)(void *)state);
 	at->entries_log2 = subject_log2(r, table.stride);
-	return REASON_ALLOW;
 }
 
 static inline struct outside *outside_of(struct meter *m)
@@ -299,8 +339,8 @@ static inline struct outside *outside_of(struct meter *m)
 	return (struct outside *)(void *)m; /* its first member */
 }
 
-/* Holds the units at a rule outside the organization. False: denied. */
-static bool hold_outside(struct gate *g, struct ask *a, unsigned i,
+/* Holds the units at a rule outside the organization, or refuses. */
+static void hold_outside(struct gate *g, struct ask *a, unsigned i,
 			 const struct instant *now)
 {
 	const struct rule *r = &g->step.plan->rules[i];
@@ -309,7 +349,7 @@ static bool hold_outside(struct gate *g, struct ask *a, unsigned i,
 	struct meter_answer m;
 	struct view v;
 
-	if (a->peek) {
+	if (looks(a)) {
 		view_read(&v, g->arena, r, at->meter, at->entries,
 			  at->entries_log2, now);
 		view_answer(&v, units, &m);
@@ -317,15 +357,7 @@ static bool hold_outside(struct gate *g, struct ask *a, unsigned i,
 				at->entries_log2, units, now, &m)) {
 		a->pending |= (uint16_t)(1u << i);
 	}
-	if (m.fits)
-		return true;
-	if (r->flags & RULE_SHADOW) {
-		a->outside_shadow |= (uint16_t)(1u << i);
-		return true;
-	}
-	a->outside = m;
-	a->outside_rule = (int8_t)i;
-	return false;
+	told_outside(g, a, i, &m);
 }
 
 static void release_outside(struct gate *g, struct ask *a,
@@ -356,14 +388,11 @@ static void place_rules(struct gate *g, struct ask *a, uint32_t org,
 
 		if (r->level == LEVEL_ORG)
 			continue;
-		a->refused = (uint8_t)place_rule(g, r, a, i, org, now);
-		if (a->refused != REASON_ALLOW)
+		place_rule(g, a, i, org, now);
+		if (r->level == LEVEL_ADDRESS && a->at[i].meter != NULL)
+			hold_outside(g, a, i, now);
+		if (denied_before(a) && likely(a->explain == NULL))
 			break;
-		if (r->level == LEVEL_ADDRESS && a->at[i].meter != NULL &&
-		    !hold_outside(g, a, i, now)) {
-			a->refused = (uint8_t)too_many(r, a);
-			break;
-		}
 	}
 	if (a->refused != REASON_ALLOW)
 		release_outside(g, a, now, false);
@@ -529,6 +558,15 @@ static enum reason refuse(const struct gate *g, const struct ask *a,
 		a->check->extra, scope_hash);
 }
 
+static void begin_explaining(struct gate *g, struct ask *a)
+{
+	if (g->explained == GATE_EXPLAINS_MAX)
+		return;
+	a->explain = &g->explains[g->explained++];
+	explain_begin(a->explain);
+	a->verdict->explain = &a->explain->out;
+}
+
 static void fill_ask(struct gate *g, struct ask *a, const struct check *c,
 		     struct verdict *v, struct key *key, bool suspended,
 		     const struct instant *now)
@@ -552,6 +590,7 @@ static void fill_ask(struct gate *g, struct ask *a, const struct check *c,
 	a->peek = (c->flags & CHECK_PEEK) != 0;
 	a->pending = a->outside_shadow = 0;
 	a->outside_rule = -1;
+	a->explain = NULL;
 	a->route_number = ROUTE_NONE;
 	if (unlikely(x != NULL)) {
 		a->route = x->route_hash;
@@ -569,8 +608,12 @@ static void fill_ask(struct gate *g, struct ask *a, const struct check *c,
 		for (i = 0; i < g->step.plan->rules_count; i++)
 			a->at[i].meter = NULL;
 	a->refused = (uint8_t)refuse(g, a, suspended, scope);
+	if (unlikely(c->flags & CHECK_EXPLAIN))
+		begin_explaining(g, a);
 	if (a->refused == REASON_ALLOW)
 		place(g, a, key->org, now);
+	else if (unlikely(a->explain != NULL))
+		place_rules(g, a, key->org, now);
 }
 
 /* ---- denials, by key and route ---- */
@@ -785,6 +828,7 @@ void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
 	unsigned i;
 
 	check(count <= GATE_BATCH_MAX);
+	g->explained = 0;
 	hash_keys(g, checks, verdicts, count, level);
 	probe_table(g, checks, count, level);
 	identify(g, checks, verdicts, count, level, wall_ms);

@@ -19,6 +19,7 @@
  */
 #include "base/keytext.h"
 #include "gate/claim.h"
+#include "gate/explain.h"
 #include "gate/keytable.h"
 #include "gate/layout.h"
 #include "gate/outside.h"
@@ -31,6 +32,7 @@
 #include <stdint.h>
 
 #define GATE_BATCH_MAX 256
+#define GATE_EXPLAINS_MAX 8 /* checks of a batch that are explained */
 /* Where the latest check of an organization is looked for. */
 #define GATE_LATEST 512
 
@@ -71,6 +73,8 @@ struct gate {
 	struct gate_groups groups;
 	struct step step;
 	struct plain_ask plain[PLAIN_ASKS_MAX];
+	uint32_t explained; /* of `explains`, in the batch at hand */
+	struct explaining explains[GATE_EXPLAINS_MAX];
 };
 
 void gate_init(struct gate *g, struct arena *a, struct keytable *t,
@@ -81,7 +85,9 @@ void gate_init(struct gate *g, struct arena *a, struct keytable *t,
  * first check. Without it there are no routes, request ids and holds. */
 void gate_configure(struct gate *g, const struct gate_options *options);
 
-/* count <= GATE_BATCH_MAX. `checks` are changed: the hash is filled in. */
+/* count <= GATE_BATCH_MAX, and at most GATE_EXPLAINS_MAX of them with
+ * CHECK_EXPLAIN: what is above is decided and not explained. `checks` are
+ * changed: the hash is filled in. */
 void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
 		 unsigned count, const struct instant *now, uint64_t wall_ms);
 

@@ -3,6 +3,7 @@
 
 #include "base/check.h"
 #include "base/counters.h"
+#include "gate/explain.h"
 
 /* Words that a check changes at most besides its rules and pools: its key's
  * total, the cell, the hold, the request id's two, and the budgets. */
@@ -211,8 +212,7 @@ static bool applies(const struct rule *r, const struct ask *a)
 	return r->route == 0 || r->route == a->route;
 }
 
-/* What rule `i` sees of this check; NULL: nothing. */
-static struct view *view_of(struct step *s, struct ask *a, unsigned i)
+struct view *step_view(struct step *s, struct ask *a, unsigned i)
 {
 	const struct rule *r = &s->plan->rules[i];
 	const struct ask_meter *at = &a->at[i];
@@ -263,7 +263,7 @@ static bool rules_fit(struct step *s, struct ask *a)
 	unsigned i;
 
 	for (i = 0; i < s->plan->rules_count; i++) {
-		const struct view *v = view_of(s, a, i);
+		const struct view *v = step_view(s, a, i);
 
 		if (v == NULL || view_fits(v, rule_units(&rules[i], a->cost)))
 			continue;
@@ -282,7 +282,7 @@ static void tell_denied(struct step *s, struct ask *a)
 	unsigned i;
 
 	for (i = 0; i < s->plan->rules_count; i++) {
-		const struct view *v = view_of(s, a, i);
+		const struct view *v = step_view(s, a, i);
 		uint32_t units = rule_units(&rules[i], a->cost);
 
 		if (v == NULL)
@@ -312,7 +312,7 @@ static void tell_least(struct step *s, struct ask *a)
 	unsigned i;
 
 	for (i = 0; i < s->plan->rules_count; i++) {
-		const struct view *v = view_of(s, a, i);
+		const struct view *v = step_view(s, a, i);
 
 		if (v == NULL || rules[i].flags & RULE_SHADOW)
 			continue;
@@ -349,7 +349,7 @@ static void fill_hold(struct step *s, const struct ask *a)
 		if (s->plan->rules[i].algorithm == RULE_CONCURRENCY &&
 		    leases < HOLD_LEASES_MAX) {
 			const struct view *v =
-				view_of(s, (struct ask *)(uintptr_t)a, i);
+				step_view(s, (struct ask *)(uintptr_t)a, i);
 
 			if (v != NULL && !(a->shadow & 1u << i))
 				atomic_store_explicit(
@@ -371,7 +371,7 @@ static void charge(struct step *s, struct ask *a)
 	unsigned i;
 
 	for (i = 0; i < s->plan->rules_count; i++) {
-		struct view *v = view_of(s, a, i);
+		struct view *v = step_view(s, a, i);
 
 		if (v != NULL && !(a->shadow & 1u << i))
 			view_charge(v, rule_units(&s->plan->rules[i], a->cost));
@@ -463,6 +463,14 @@ static void decide(struct step *s, struct ask *a)
 		v->retry_ms = 0;
 }
 
+static __attribute__((noinline)) void decide_explained(struct step *s,
+						       struct ask *a)
+{
+	explain_rules(a->explain, s, a);
+	decide(s, a);
+	explain_verdict(a->explain, a);
+}
+
 /* ---- an attempt ---- */
 
 static void read_rules(struct step *s)
@@ -533,7 +541,10 @@ static unsigned attempt(struct step *s, unsigned from,
 	for (i = from; i < s->count; i++) {
 		if (i > from && !room_for_another(s))
 			break;
-		decide(s, &s->asks[i]);
+		if (unlikely(s->asks[i].explain != NULL))
+			decide_explained(s, &s->asks[i]);
+		else
+			decide(s, &s->asks[i]);
 	}
 	if (!step_commit(s, version))
 		return 0;

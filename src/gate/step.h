@@ -39,6 +39,8 @@ struct ask_meter {
 	unsigned entries_log2;
 };
 
+struct explaining; /* gate/explain.h */
+
 /* A check, found to be of this organization, and where it is counted. */
 struct ask {
 	const struct check *check;
@@ -61,6 +63,7 @@ struct ask {
 	int8_t outside_rule;   /* one outside that has denied, or -1 ... */
 	uint16_t outside_shadow;
 	struct meter_answer outside;         /* ... and what it says */
+	struct explaining *explain;          /* or NULL: did not ask for it */
 	struct ask_meter at[PLAN_RULES_MAX]; /* of levels project, key, route */
 };
 
@@ -141,6 +144,10 @@ void budget_read(const struct budget *b, uint64_t used, uint64_t returned,
 /* Units that the pool has for this route at this time; the words as above. */
 uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t returned,
 		   uint64_t route, uint64_t wall_ms);
+
+/* What rule `i` sees of the check in this attempt; NULL: nothing, or it is
+ * outside the organization. */
+struct view *step_view(struct step *s, struct ask *a, unsigned i);
 
 /* For settling (gate/settle.c): the changes of an attempt. */
 struct change *step_change(struct step *s, word_t *w);

@@ -108,16 +108,21 @@ struct check {
 };
 
 #define EXPLAIN_LINES_MAX 20
-#define EXPLAIN_SHADOW 0x01u /* counts and reports, denies nothing */
+#define EXPLAIN_SHADOW 0x01u  /* counts and reports, denies nothing */
+#define EXPLAIN_DECIDED 0x02u /* has denied, and is the one that is named */
+/* What is no rule stands in the place of an algorithm. */
+#define EXPLAIN_BUDGET 4u
+#define EXPLAIN_CREDITS 5u
 
-/* What one rule says to a check, had it been alone. */
+/* What one rule, a budget or the credits say to a check, had it been alone:
+ * before it was charged. */
 struct explain_line {
 	char name[LIMIT_NAME_LEN];
 	uint8_t level;     /* enum rule_level, of gate/layout.h */
-	uint8_t algorithm; /* enum rule_algorithm */
-	uint8_t flags;     /* EXPLAIN_SHADOW */
+	uint8_t algorithm; /* enum rule_algorithm, or EXPLAIN_... */
+	uint8_t flags;     /* EXPLAIN_SHADOW ... */
 	uint8_t allowed;   /* 0: no */
-	uint32_t limit, remaining;
+	uint64_t limit, remaining;
 	uint64_t window_ms, reset_ms, retry_ms; /* as of a verdict */
 };
 
@@ -151,8 +156,9 @@ struct verdict {
 	uint64_t hold_ms; /* until it expires */
 	uint64_t credits; /* left; CREDITS_NONE: not counted */
 	uint64_t budget;  /* left of the project's; likewise */
-	const struct explain *explain; /* CHECK_EXPLAIN, until encoded; or
-					* NULL */
+	const struct explain *explain; /* CHECK_EXPLAIN: valid until the gate's
+					* next batch; or NULL: the key is not
+					* known */
 };
 
 #define VERDICT_REPEATED 0x01u /* same request id: answered, not charged */

@@ -77,6 +77,8 @@ static const struct text algorithms[] = {
 	[1] = {"window", 6},
 	[2] = {"gcra", 4},
 	[3] = {"concurrency", 11},
+	[EXPLAIN_BUDGET] = {"budget", 6},
+	[EXPLAIN_CREDITS] = {"credits", 7},
 };
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -108,6 +110,8 @@ static void put_line(struct writer *w, const struct explain_line *l)
 	put_bool(w, l->flags & EXPLAIN_SHADOW);
 	PUT(w, ",\"allowed\":");
 	put_bool(w, l->allowed);
+	PUT(w, ",\"decided\":");
+	put_bool(w, l->flags & EXPLAIN_DECIDED);
 	PUT(w, ",\"limit\":");
 	put_u64(w, l->limit);
 	PUT(w, ",\"remaining\":");

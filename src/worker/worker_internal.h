@@ -56,7 +56,8 @@ struct worker {
 	bool tick;          /* came in this sweep */
 	struct instant now; /* of this sweep */
 	uint64_t civil_ms;
-	uint64_t batch; /* number of the batch at hand */
+	uint64_t batch;    /* number of the batch at hand */
+	uint32_t explains; /* checks of it that want to be explained */
 	uint32_t input_count;
 	struct input *inputs;
 	struct session *sessions;

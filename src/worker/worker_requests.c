@@ -84,7 +84,8 @@ static bool parse_http(struct worker *w, struct input *in, uint32_t *count)
 		struct check *check = &w->checks[*count];
 		enum http_event event;
 
-		if (s->blocked_in == w->batch || *count == GATE_BATCH_MAX)
+		if (s->blocked_in == w->batch || *count == GATE_BATCH_MAX ||
+		    unlikely(w->explains == GATE_EXPLAINS_MAX))
 			return false;
 		in->off += (uint32_t)http_feed(
 			p, bytes + in->off, in->len - in->off, &event, check);
@@ -100,6 +101,7 @@ static bool parse_http(struct worker *w, struct input *in, uint32_t *count)
 				counter_add(&w->counters.protocol_errors, 1);
 			check->conn_idx = in->conn_idx;
 			s->blocked_in = w->batch;
+			w->explains += (check->flags & CHECK_EXPLAIN) != 0;
 			(*count)++;
 			break;
 		}
@@ -112,6 +114,7 @@ uint32_t worker_parse(struct worker *w)
 	uint32_t count = 0, i;
 
 	w->batch++;
+	w->explains = 0;
 	for (i = 0; i < w->input_count; i++) {
 		struct input *in = &w->inputs[i];
 		struct session *s = &w->sessions[in->conn_idx];

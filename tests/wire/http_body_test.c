@@ -273,16 +273,18 @@ static const struct explain two = {
 		  {.name = "abcdefghijklmnopqrstuvw",
 		   .level = LEVEL_ADDRESS,
 		   .algorithm = RULE_CONCURRENCY,
-		   .flags = EXPLAIN_SHADOW}},
+		   .flags = EXPLAIN_SHADOW | EXPLAIN_DECIDED}},
 };
 
 #define TWO                                                                    \
 	"\"explain\":[{\"name\":\"org\",\"level\":\"org\",\"algorithm\":"      \
-	"\"window\",\"shadow\":false,\"allowed\":true,\"limit\":100,"          \
-	"\"remaining\":95,\"window_ms\":60000,\"reset_ms\":59001,"             \
+	"\"window\",\"shadow\":false,\"allowed\":true,\"decided\":false,"      \
+	"\"limit\":100,\"remaining\":95,\"window_ms\":60000,\"reset_ms\":"     \
+	"59001,"                                                               \
 	"\"retry_ms\":11001},{\"name\":\"abcdefghijklmnopqrstuvw\","           \
 	"\"level\":\"address\",\"algorithm\":\"concurrency\",\"shadow\":true," \
-	"\"allowed\":false,\"limit\":0,\"remaining\":0,\"window_ms\":0,"       \
+	"\"allowed\":false,\"decided\":true,\"limit\":0,\"remaining\":0,"      \
+	"\"window_ms\":0,"                                                     \
 	"\"reset_ms\":0,\"retry_ms\":0}]}"
 
 Test(http_explain, stands_beside_the_answer)
@@ -330,7 +332,9 @@ Test(http_explain, every_level_and_algorithm_has_its_word)
 	static const char *const algorithms[] = {[RULE_WINDOW] = "window",
 						 [RULE_GCRA] = "gcra",
 						 [RULE_CONCURRENCY] =
-							 "concurrency"};
+							 "concurrency",
+						 [EXPLAIN_BUDGET] = "budget",
+						 [EXPLAIN_CREDITS] = "credits"};
 
 	static_assert(COUNT(levels) == LEVEL_COUNT, "one each");
 	for (uint8_t l = 0; l < COUNT(levels); l++) {
