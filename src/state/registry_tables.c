@@ -315,7 +315,7 @@ static bool once_is_at_rest(const void *state, void *arg)
 	const struct resting *r = arg;
 	const word_t *when = state;
 
-	return claim_load(when) +
+	return ONCE_NS(claim_load(when)) +
 		       r->g->options.request_id_ms * UINT64_C(1000000) <=
 	       r->now.ns;
 }
