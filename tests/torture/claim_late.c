@@ -24,6 +24,9 @@ enum next {
 	NEXT_COUNT
 };
 
+#define DESCRIPTORS_BYTES (ARENA_OWNERS * sizeof(struct descriptor))
+static_assert(DESCRIPTORS_BYTES % ARENA_PAGE == 0, "whole pages");
+
 static struct fixture fixture;
 static struct claim owner;
 static word_t *gate, *words;
@@ -81,7 +84,7 @@ static void go_on(enum next next, uint64_t after[static WORDS])
 static void first_touch(int sig)
 {
 	(void)sig;
-	mprotect(fixture.arena->descriptors, ARENA_PAGE,
+	mprotect(fixture.arena->descriptors, DESCRIPTORS_BYTES,
 		 PROT_READ | PROT_WRITE);
 	raise(SIGSTOP);
 }
@@ -91,7 +94,7 @@ static void help(void)
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 		_exit(SKIPPED);
 	signal(SIGSEGV, first_touch);
-	mprotect(fixture.arena->descriptors, ARENA_PAGE, PROT_NONE);
+	mprotect(fixture.arena->descriptors, DESCRIPTORS_BYTES, PROT_NONE);
 	claim_settle(fixture.arena, gate, NULL);
 	_exit(0);
 }
