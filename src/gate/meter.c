@@ -598,7 +598,7 @@ void meter_move_ring(struct claim *c, word_t *gate, struct meter *meter,
 {
 	uint64_t version, stamp = 0, total = 0;
 	struct filler f;
-	bool begun = false;
+	bool begun = false, live;
 
 	if (meter_coarse(to->limit))
 		ring |= RING_COARSE;
@@ -616,11 +616,12 @@ void meter_move_ring(struct claim *c, word_t *gate, struct meter *meter,
 		view_read(&v, c->arena, from, meter, NULL, 0, &now);
 		if (!claim_unchanged(gate, version))
 			continue;
-		if (v.live && !begun) {
+		live = from->algorithm == RULE_WINDOW && v.live;
+		if (live && !begun) {
 			begun = true;
 			total = (v.total - v.used) & total_mask(v.bits);
 		}
-		if (v.live)
+		if (live)
 			fill_newer(&f, &v, &stamp, &total);
 		claim_begin(c);
 		claim_add(c, &meter->ring, old, ring);

@@ -154,7 +154,7 @@ static inline bool meter_coarse(uint32_t limit)
 
 /*
  * Control thread: puts a fresh zeroed ring in the place of the one in use,
- * with all that is still counted; `to` is the rule it will serve. Retries
+ * with all that a window `from` still counts; `to` will be served. Retries
  * until no decision came between; those that follow happen no earlier than
  * the move. The old ring is free after a grace period.
  */

@@ -349,6 +349,23 @@ Test(ring, move_copies_only_what_counts)
 	scene_close(&s);
 }
 
+/* A bucket becomes a window: it begins empty. */
+Test(ring, nothing_is_copied_from_another_algorithm)
+{
+	struct rule to = fixture_window(8, LONG), from = scene_gcra(8, 1000);
+	uint64_t t = instant_now().ticks;
+	struct scene s;
+
+	scene_open(&s, &from, 3);
+	cr_assert(take(&s, 8, t).fits);
+	memset(&s.view, 0xff, sizeof(s.view));
+	move(&s, &to, 3);
+	cr_assert_eq(used_at(&s, t), 0);
+	cr_assert(take(&s, 8, t).fits);
+	cr_assert_not(take(&s, 1, t).fits);
+	scene_close(&s);
+}
+
 /* What has left when the ring is moved is not in the new one: a check that was
  * stamped before happens no earlier than the move. */
 Test(ring, decisions_follow_the_move)
