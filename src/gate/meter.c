@@ -598,7 +598,7 @@ void meter_move_ring(struct claim *c, word_t *gate, struct meter *meter,
 {
 	uint64_t version, stamp = 0, total = 0;
 	struct filler f;
-	bool begun = false, live;
+	bool live;
 
 	if (meter_coarse(to->limit))
 		ring |= RING_COARSE;
@@ -617,10 +617,9 @@ void meter_move_ring(struct claim *c, word_t *gate, struct meter *meter,
 		if (!claim_unchanged(gate, version))
 			continue;
 		live = from->algorithm == RULE_WINDOW && v.live;
-		if (live && !begun) {
-			begun = true;
+		/* What has left since the last round is passed by. */
+		if (live && stamp < v.first_stamp)
 			total = (v.total - v.used) & total_mask(v.bits);
-		}
 		if (live)
 			fill_newer(&f, &v, &stamp, &total);
 		claim_begin(c);

@@ -745,6 +745,22 @@ static void open_round(struct rng *rng, unsigned count)
 	atomic_store_explicit(&working, workers, memory_order_relaxed);
 }
 
+/* Every subject has its entry: a peek at one that is being seen for the first
+ * time by another thread may be told that it is at rest. */
+static void meet_subjects(void)
+{
+	unsigned key, route;
+
+	for (key = 1; key <= KEYS; key++)
+		for (route = 0; route <= ROUTES; route++) {
+			struct check_extra x = {.route_hash = routes[route]};
+			struct check c = check_of_key(key, 1000, &x);
+
+			check(gate_scene_ask(&scene, &c, INSTANT_BIAS_NS)
+				      .reason == REASON_COST_ABOVE_LIMIT);
+		}
+}
+
 static void gather(void)
 {
 	unsigned t, n;
@@ -775,6 +791,7 @@ int main(void)
 		epoch_register(&epoch, &readers[i]);
 	for (round = 0; round < 4 * torture_work(ROUNDS); round++) {
 		open_round(&rng, counts[round % 4]);
+		meet_subjects();
 		for (i = 0; i < workers; i++)
 			torture_add(work, rng_next(&rng));
 		torture_add(control, rng_next(&rng));
