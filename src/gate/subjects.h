@@ -36,7 +36,10 @@
 #include <stdint.h>
 
 #define SUBJECTS_BUCKET 31
-#define SUBJECTS_STRIDE_MAX 4096u
+/* Entries of a window in a state; a limit above them has coarser stamps. */
+#define SUBJECTS_ENTRIES_LOG2 12u
+#define SUBJECTS_STRIDE_MAX                                                    \
+	(LINE_BYTES + (sizeof(word_t) << SUBJECTS_ENTRIES_LOG2))
 #define SUBJECTS_FULL UINT32_MAX
 
 #define SUBJECTS_BUCKET_LINES 4

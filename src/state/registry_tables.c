@@ -7,7 +7,8 @@
  * A rule's table is found by the rule's number in the records and by what the
  * table looks like; blocks of rules that name it keep it. A limit that outgrows
  * the entries of a window's table counts on in it, with coarser stamps
- * (gate/meter.h); one at an address begins in a new one.
+ * (gate/meter.h), as one does that is above the entries of any table; one at an
+ * address begins in a new one.
  */
 #include "state/registry_internal.h"
 
@@ -32,8 +33,10 @@ static unsigned entries_log2(const struct rule *r)
 {
 	uint32_t limit =
 		r->limit < METER_EXACT_MAX ? r->limit : METER_EXACT_MAX;
+	unsigned log2 =
+		r->algorithm == RULE_WINDOW ? meter_ring_log2(limit) : 0;
 
-	return r->algorithm == RULE_WINDOW ? meter_ring_log2(limit) : 0;
+	return log2 < SUBJECTS_ENTRIES_LOG2 ? log2 : SUBJECTS_ENTRIES_LOG2;
 }
 
 static uint32_t stride_of(const struct rule *r)

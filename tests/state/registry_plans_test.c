@@ -2,6 +2,8 @@
 /* Rules, access, budgets: from a change to what the workers read. */
 #include "base/clock.h"
 #include "base/label.h"
+#include "gate/outside.h"
+#include "gate/subjects.h"
 #include "state/registry_internal.h"
 #include "world.h"
 
@@ -275,6 +277,43 @@ Test(registry_plans, many_kinds_of_rules_are_found_again)
 			registry_org_set_limit(w.registry, orgs[i], 9, 1000),
 			0);
 	cr_expect_eq(w.registry->shares.count, 1);
+}
+
+/* A window of a subject holds as many entries as its table has room for. */
+Test(registry_plans, windows_of_subjects_of_every_size_are_served)
+{
+	static const uint32_t limits[] = {1,    8,    256,   257,  505,
+					  4096, 4097, 65535, 65536};
+	static const uint8_t levels[] = {LEVEL_KEY, LEVEL_ADDRESS};
+
+	for (unsigned i = 0; i < 2 * sizeof(limits) / sizeof(limits[0]); i++) {
+		char name[16];
+		struct rule_record rule;
+		struct subjects table;
+		uint32_t org;
+
+		snprintf(name, sizeof(name), "org-%u", i);
+		org = plain_org(name);
+		rule = a_rule(0, org, "each", limits[i / 2]);
+		rule.level = levels[i % 2];
+		rule.max_subjects = 40;
+		set(rule);
+		for (unsigned j = 0; j < plan_in_arena(org)->rules_count; j++) {
+			const struct rule *r = &plan_in_arena(org)->rules[j];
+
+			if (r->level == LEVEL_ORG)
+				continue;
+			cr_assert(
+				subjects_open(&table, &w.arena.arena, r->table),
+				"%u", r->limit);
+			cr_assert_geq(subjects_capacity(&table), 40);
+			/* Exact as long as each unit has an entry. */
+			if (r->limit <= 1u << SUBJECTS_ENTRIES_LOG2)
+				cr_assert_geq(
+					1u << subject_log2(r, table.stride),
+					r->limit);
+		}
+	}
 }
 
 Test(registry_plans, refused_rule_changes_nothing)
