@@ -1,25 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What a check may say besides its key, and the forms of the answers."""
 
-import struct
-
 from harness import ALLOW, BAD_REQUEST, PEEK, Case, Http, ask, frame
-
-NO_HOLD = 15
-LONG_KEY, SETTLE = 3, 5
-MORE = struct.Struct('<24sQIIQQB7s')
-NOT_COUNTED = 2**64 - 1
-
-
-def long_frame(key, request_id, cost=0, once=b'', route=b'', scope=b''):
-    return (bytes([LONG_KEY]) + frame(key, request_id, cost)[1:] +
-            struct.pack('<16s16sIBB26s64s64s64s', once, b'', 0, len(route),
-                        len(scope), b'', route, scope, b''))
-
-
-def settle_frame(request_id, hold, cost):
-    return struct.pack('<BBBBIQQ104s', SETTLE, 1, 0, 0, cost, request_id,
-                       hold, b'')
+from native_long import (MORE, NO_HOLD, NOT_COUNTED, long_frame,
+                         settle_frame)
 
 
 class Asked(Case):

@@ -237,6 +237,8 @@ class Hammer:
     (sent_at, lost_at, tag, cost). The daemon decided between the two times.
     """
 
+    REPLY_BYTES = REPLY.size
+
     def __init__(self, path, count):
         self.path, self.count = str(path), count
         self.answered, self.unanswered = [], []
@@ -272,11 +274,11 @@ class Hammer:
 
     def _receive(self, sock):
         try:
-            data = sock.recv(REPLY.size)
+            data = sock.recv(self.REPLY_BYTES)
         except OSError:
             data = b''
         received_at = now()
-        if len(data) != REPLY.size:
+        if len(data) != self.REPLY_BYTES:
             if data:
                 self.broken.append(data)
             self._lost(sock)

@@ -26,6 +26,10 @@ REDIRECTS = r'''
 		include snippets/stile-protect.conf;
 		root html; error_page 404 /error/index.html;
 	}
+	location /dearer/ {
+		include snippets/stile-protect.conf;
+		root html; try_files $uri /outer/x;
+	}
 	location /files/ {
 		include snippets/stile-protect.conf;
 		root html; try_files $uri $uri/index.html =404;
@@ -102,9 +106,23 @@ class Traps(Proxied):
         return self.used() - before
 
     def test_internal_redirects_ask_twice_and_charge_once(self):
-        self.assertEqual(self.charge('/index/'), 1)
-        self.assertEqual(self.charge('/tried/nothing'), 1)
-        self.assertEqual(self.charge('/error/nothing', 404), 1)
+        for path, status in (('/index/', 200), ('/tried/nothing', 200),
+                             ('/error/nothing', 404)):
+            before = self.d.metric('checks_total')
+            self.assertEqual(self.charge(path, status), 1, path)
+            self.assertEqual(self.d.metric('checks_total') - before, 2, path)
+            # Another request of the client's is charged again.
+            self.assertEqual(self.charge(path, status), 1, path)
+
+    def test_internal_redirect_to_another_cost_charges_both(self):
+        self.assertEqual(self.charge('/dearer/nothing'), 1 + 7)
+
+    def test_last_unit_is_enough_for_an_internal_redirect(self):
+        org = self.d.org('last', '1/1h')
+        key = bearer(self.d.key(org['id'])['key'])
+        self.assertEqual(self.nginx.ask('/index/', key).status, 200)
+        self.assertEqual(self.nginx.ask('/index/', key).status, 429)
+        self.assertEqual(self.d.usage(org['id'])[0], 1)
 
     def test_forms_without_redirect_charge_once(self):
         self.assertEqual(self.charge('/files/'), 1)
