@@ -51,6 +51,12 @@ static int check_gcra(const struct rule_record *rule, char *why)
 
 static int check_flight(const struct rule_record *rule, char *why)
 {
+	/* A lease is given back under its organization's gate, and an address
+	 * is not under that. */
+	if (rule->level == LEVEL_ADDRESS) {
+		SAY("inflight is not of level address");
+		return -ERANGE;
+	}
 	if (rule->limit >= 1 && rule->limit <= RULE_FLIGHT_MAX &&
 	    rule->lease_ms >= RULE_LEASE_MS_MIN &&
 	    rule->lease_ms <= RULE_LEASE_MS_MAX)
@@ -150,7 +156,7 @@ int effective_build(const struct effective_from *f, struct effective *ret,
 		named(f->own, f->own_count, EFFECTIVE_ORG);
 	struct rule_record standard =
 		window(f->default_limit, f->default_window_ms);
-	unsigned count, next = 0;
+	unsigned count, next = 0, flights = 0;
 
 	if (!org && f->org && f->org->limit_own)
 		standard = window(f->org->limit, f->org->window_ms);
@@ -173,6 +179,12 @@ int effective_build(const struct effective_from *f, struct effective *ret,
 			ret->rules[next++] = *all[i];
 	if (ret->org_count > PLAN_METERS_MAX) {
 		SAY("at most %d limits of level org", PLAN_METERS_MAX);
+		return -E2BIG;
+	}
+	for (unsigned i = 0; i < count; i++)
+		flights += ret->rules[i].algorithm == RULE_CONCURRENCY;
+	if (flights > HOLD_LEASES_MAX) {
+		SAY("at most %d limits inflight", HOLD_LEASES_MAX);
 		return -E2BIG;
 	}
 	return 0;

@@ -55,8 +55,9 @@ struct effective_from {
 /*
  * The rules in the order in which they are decided: those of level
  * organization first, "org" at their head; among equals those of the plan
- * first. -E2BIG: more than PLAN_RULES_MAX, or more than PLAN_METERS_MAX of
- * level organization; `why` says so.
+ * first. -E2BIG: more than PLAN_RULES_MAX, more than PLAN_METERS_MAX of level
+ * organization, or more than HOLD_LEASES_MAX that count what is in flight;
+ * `why` says so.
  */
 int effective_build(const struct effective_from *from, struct effective *ret,
 		    char why[static EFFECTIVE_WHY_MAX]);

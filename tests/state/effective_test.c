@@ -116,6 +116,15 @@ Test(effective, too_many_are_an_answer_at_the_bound)
 	from.plan_count = PLAN_METERS_MAX;
 	cr_expect_eq(effective_build(&from, &e, why), -E2BIG);
 	cr_expect_not_null(strstr(why, "level org"));
+
+	/* A hold has room for so many leases. */
+	for (unsigned i = 0; i < RULES_OF_ONE_MAX; i++)
+		plan[i].algorithm = RULE_CONCURRENCY;
+	from.plan_count = HOLD_LEASES_MAX;
+	cr_expect_eq(effective_build(&from, &e, why), 0);
+	from.plan_count++;
+	cr_expect_eq(effective_build(&from, &e, why), -E2BIG);
+	cr_expect_not_null(strstr(why, "at most 4 limits inflight"));
 }
 
 static int checked(struct rule_record rule)
@@ -185,6 +194,12 @@ Test(effective, lease_is_bounded)
 	cr_expect_eq(checked(rule), -ERANGE);
 	rule.lease_ms = RULE_LEASE_MS_MIN;
 	rule.limit++;
+	cr_expect_eq(checked(rule), -ERANGE);
+
+	/* A hold ends under the organization's gate, not under an address's. */
+	rule.limit--;
+	cr_expect_eq(checked(rule), 0);
+	rule.level = LEVEL_ADDRESS;
 	cr_expect_eq(checked(rule), -ERANGE);
 }
 
