@@ -21,6 +21,7 @@ enum query_flags {
 	QUERY_PAGE = 1, /* after, limit */
 	QUERY_ORG = 2,
 	QUERY_REPORT = 4, /* by, from, to, format */
+	QUERY_LIMIT = 8,  /* name, key, project, route, address */
 };
 
 enum body_rule { BODY_NONE, BODY_OPTIONAL, BODY_REQUIRED };
@@ -61,6 +62,10 @@ static const struct endpoint routes[] = {
 	 BODY_REQUIRED, "limit.set"},
 	{HTTP_POST, "/v1/orgs/{org}/limits/remove", api_org_rule_remove,
 	 QUERY_NONE, BODY_REQUIRED, "limit.remove"},
+	{HTTP_GET, "/v1/orgs/{org}/limits/show", api_limit_show, QUERY_LIMIT,
+	 BODY_NONE, NULL},
+	{HTTP_POST, "/v1/orgs/{org}/limits/reset", api_limit_reset, QUERY_NONE,
+	 BODY_REQUIRED, "limit.reset"},
 	{HTTP_GET, "/v1/orgs/{org}/credits", api_credits_show, QUERY_NONE,
 	 BODY_NONE, NULL},
 	{HTTP_POST, "/v1/orgs/{org}/credits", api_credits_grant, QUERY_NONE,
@@ -106,6 +111,8 @@ static const struct endpoint routes[] = {
 	 QUERY_NONE, BODY_REQUIRED, "plan.limit.remove"},
 	{HTTP_POST, "/v1/plans/{plan}/remove", api_plan_remove, QUERY_NONE,
 	 BODY_OPTIONAL, "plan.remove"},
+	{HTTP_POST, "/v1/explain", api_explain, QUERY_NONE, BODY_REQUIRED,
+	 NULL},
 	{HTTP_GET, "/v1/events", api_events, QUERY_PAGE, BODY_NONE, NULL},
 	{HTTP_GET, "/v1/audit", api_audit, QUERY_PAGE, BODY_NONE, NULL},
 };
@@ -386,6 +393,24 @@ static const char **report_parameter(struct call *c, const char *name)
 	return NULL;
 }
 
+/* The same, of a rule and its subject. */
+static const char **limit_parameter(struct call *c, const char *name)
+{
+	const struct {
+		const char *name;
+		const char **at;
+	} all[] = {{"name", &c->of.name},
+		   {"key", &c->of.key},
+		   {"project", &c->of.project},
+		   {"route", &c->of.route},
+		   {"address", &c->of.address}};
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (strcmp(name, all[i].name) == 0 && *all[i].at == NULL)
+			return all[i].at;
+	return NULL;
+}
+
 static bool set_parameter(struct call *c, unsigned allowed, const char *name,
 			  const char *value)
 {
@@ -399,6 +424,8 @@ static bool set_parameter(struct call *c, unsigned allowed, const char *name,
 		c->org = value;
 	} else if ((allowed & QUERY_REPORT) && report_parameter(c, name)) {
 		*report_parameter(c, name) = value;
+	} else if ((allowed & QUERY_LIMIT) && limit_parameter(c, name)) {
+		*limit_parameter(c, name) = value;
 	} else {
 		call_invalid(c,
 			     "Parameter \"%.60s\": unknown here, or given "

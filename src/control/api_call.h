@@ -26,6 +26,10 @@ struct call {
 	const char *after, *org; /* query parameters, or NULL */
 	const char *by, *from, *to, *format; /* the same, of a report */
 	uint32_t limit;                      /* page size */
+	/* the same, of a limit and its subject */
+	struct {
+		const char *name, *key, *project, *route, *address;
+	} of;
 };
 
 /* Handlers, by the file they are in. */
@@ -38,6 +42,9 @@ void api_org_resume(struct call *c);
 void api_org_rules(struct call *c);
 void api_org_rule_set(struct call *c);
 void api_org_rule_remove(struct call *c);
+void api_limit_show(struct call *c);
+void api_limit_reset(struct call *c);
+void api_explain(struct call *c);
 void api_plan_create(struct call *c);
 void api_plan_list(struct call *c);
 void api_plan_show(struct call *c);

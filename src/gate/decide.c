@@ -196,28 +196,42 @@ static inline uint64_t seed(const struct gate *g)
 	return g->arena->header->seed;
 }
 
-/* Which of its subjects a rule means, as a hash; 0: none of them. */
-static uint64_t subject_of(const struct gate *g, const struct rule *r,
-			   const struct ask *a, uint32_t org)
+uint64_t gate_subject(const struct arena *a, const struct rule *r,
+		      const struct gate_subject *of)
 {
-	const struct check_extra *x = a->check->extra;
+	uint64_t seed = a->header->seed;
 
 	switch (r->level) {
 	case LEVEL_PROJECT:
-		return a->key->project != 0
-			       ? subjects_hash2(seed(g), r->id, a->key->project)
+		return of->project != 0
+			       ? subjects_hash2(seed, r->id, of->project)
 			       : 0;
 	case LEVEL_KEY:
-		return subjects_hash2(seed(g), r->id,
-				      (uint64_t)(a->key - g->arena->keys));
+		return of->key != 0 ? subjects_hash2(seed, r->id, of->key) : 0;
 	case LEVEL_ROUTE:
-		return a->route != 0 ? subjects_hash2(seed(g), org, a->route)
-				     : 0;
+		return of->route != 0 ? subjects_hash2(seed, of->org, of->route)
+				      : 0;
+	case LEVEL_ADDRESS:
+		return of->address != NULL ? outside_subject(seed, of->address)
+					   : 0;
 	default:
-		return x != NULL && x->has_address
-			       ? outside_subject(seed(g), x->address)
-			       : 0;
+		return 0;
 	}
+}
+
+static inline uint64_t subject_of(const struct gate *g, const struct rule *r,
+				  const struct ask *a, uint32_t org)
+{
+	const struct check_extra *x = a->check->extra;
+	const struct gate_subject of = {
+		.org = org,
+		.project = a->key->project,
+		.key = (uint32_t)(a->key - g->arena->keys),
+		.route = a->route,
+		.address = x != NULL && x->has_address ? x->address : NULL,
+	};
+
+	return gate_subject(g->arena, r, &of);
 }
 
 static enum reason too_many(const struct rule *r, const struct ask *a)

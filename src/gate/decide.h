@@ -91,6 +91,16 @@ void gate_configure(struct gate *g, const struct gate_options *options);
 void gate_decide(struct gate *g, struct check *checks, struct verdict *verdicts,
 		 unsigned count, const struct instant *now, uint64_t wall_ms);
 
+/* Which of its subjects a rule means, as a hash for its table; 0: none. Slots,
+ * and what was not said is 0 or NULL. */
+struct gate_subject {
+	uint32_t org, project, key;
+	uint64_t route;
+	const uint8_t *address;
+};
+uint64_t gate_subject(const struct arena *a, const struct rule *r,
+		      const struct gate_subject *of);
+
 /* ---- gate/settle.c ---- */
 
 /*

@@ -224,6 +224,42 @@ int registry_credits_live(struct registry *g, uint32_t org,
 			  struct pool_live ret_pools[static CREDIT_POOLS_MAX],
 			  unsigned *ret_count);
 
+/* ---- what rules say now ---- */
+
+struct check;
+struct verdict;
+
+/* What a check would be answered, with an explanation that stays until the next
+ * call. Nothing is charged. */
+void registry_explain(struct registry *g, struct check *check,
+		      struct verdict *ret_verdict);
+
+/* One subject of one rule: what the rule's level asks for, and nothing else.
+ * Key and project are the organization's. */
+struct subject_query {
+	uint32_t org;
+	const char *name; /* of the rule */
+	uint32_t key, project;
+	uint64_t route; /* label_hash() */
+	const uint8_t *address;
+};
+struct subject_live {
+	const char *name; /* of RULE_NAME_LEN, zero padded */
+	uint8_t level, algorithm;
+	bool shadow;
+	uint64_t limit, used, remaining;
+	uint64_t window_ms, reset_ms, retry_ms; /* as of a verdict */
+	uint64_t tripped; /* by any subject, since the rules changed last */
+};
+/* REGISTRY_ABSENT: no such rule; REGISTRY_INVALID: not its subject. What was
+ * never seen is at rest. */
+int registry_subject_show(struct registry *g, const struct subject_query *q,
+			  struct subject_live *ret_live);
+/* What it has counted counts no more; recorded before. REGISTRY_IN_USE: it
+ * counts requests in flight, which end by themselves. */
+int registry_subject_reset(struct registry *g, const struct subject_query *q,
+			   struct subject_live *ret_live);
+
 /* ---- events ---- */
 
 /* kind, org, project, body and once in. REGISTRY_EXISTS: it was raised before.

@@ -76,7 +76,7 @@ struct registry {
 	struct periods *periods;
 	struct renewals *renewals;
 	bool renewing;
-	struct gate *expiry; /* ends holds, by OWNER_EXPIRY */
+	struct gate *expiry; /* ends holds, explains; OWNER_EXPIRY */
 	struct counters expiry_counters;
 	struct keytext_prefix prefix;
 	struct registry_options options;

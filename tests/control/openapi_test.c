@@ -79,7 +79,9 @@ static bool has_parameter(json_t *operation, const char *name)
 
 Test(openapi, exactly_the_documented_parameters_are_known)
 {
-	static const char *const pool[] = {"after", "limit", "org", "x"};
+	static const char *const pool[] = {"after", "limit",   "org",   "x",
+					   "name",  "project", "route", "key",
+					   "by",    "address"};
 	struct api_route_name name;
 
 	for (size_t i = 0; api_route(i, &name); i++) {
@@ -119,7 +121,8 @@ Test(openapi, exactly_the_documented_members_are_known)
 		"x",          "plan",     "credits", "budget",     "scopes",
 		"routes",     "networks", "level",   "amount",     "monthly",
 		"pool",       "enabled",  "index",   "shadow",     "kind",
-		"anchor_day", "timezone", "max"};
+		"anchor_day", "timezone", "max",     "key",        "key_id",
+		"cost",       "scope",    "address", "charge"};
 	struct api_route_name name;
 
 	for (size_t i = 0; api_route(i, &name); i++) {
@@ -321,6 +324,18 @@ static const struct step steps[] = {
 	{"POST", "/v1/orgs/a/limits/remove", "{\"name\":\"k\"}", 404},
 	{"POST", "/v1/orgs/a/limits/remove", "{}", 400},
 	{"POST", "/v1/orgs/a/limits/remove", "{\"name\":\"org\"}", 200},
+	{"GET", "/v1/orgs/a/limits/show?name=org", NULL, 200},
+	{"GET", "/v1/orgs/a/limits/show", NULL, 400},
+	{"GET", "/v1/orgs/a/limits/show?name=none", NULL, 404},
+	{"POST", "/v1/orgs/a/limits/reset", "{\"name\":\"org\"}", 200},
+	{"POST", "/v1/orgs/a/limits/reset", "{\"name\":1}", 400},
+	{"POST", "/v1/orgs/a/limits/reset", "{\"name\":\"none\"}", 404},
+	{"POST", "/v1/orgs/a/limits", LIMIT("fly", "inflight 5"), 200},
+	{"POST", "/v1/orgs/a/limits/reset", "{\"name\":\"fly\"}", 409},
+	{"POST", "/v1/orgs/a/limits/remove", "{\"name\":\"fly\"}", 200},
+	{"POST", "/v1/explain", "{\"key\":\"none\"}", 200},
+	{"POST", "/v1/explain", "{}", 400},
+	{"POST", "/v1/explain", "{\"key_id\":\"none\"}", 404},
 
 	{"POST", "/v1/plans", "{\"name\":\"fast\"}", 201},
 	{"POST", "/v1/plans", "{\"name\":\"fast\"}", 409},
