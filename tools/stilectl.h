@@ -13,6 +13,7 @@
  * stilectl_credits.c   credits, events, the audit trail
  * stilectl_import.c    key import, in batches
  * stilectl_check.c     check and key hash: the commands that hold a key
+ * stilectl_explain.c   what limits say: explain, limit show and reset
  * stilectl_usage.c     usage: totals and reports
  * stilectl_server.c    status, snapshot, backup, metrics
  * stilectl_api.c       HTTP over the Unix socket (libcurl, jansson)
@@ -70,6 +71,9 @@ enum ctl_option_id {
 	OPT_DAY,
 	OPT_TIMEZONE,
 	OPT_AFTER,
+	OPT_KEY,
+	OPT_KEY_ID,
+	OPT_ADDRESS,
 	OPT_COUNT
 };
 
@@ -151,6 +155,8 @@ int cmd_org_billing(struct ctl *c);
 int cmd_limit_set(struct ctl *c);
 int cmd_limit_remove(struct ctl *c);
 int cmd_limit_list(struct ctl *c);
+int cmd_limit_show(struct ctl *c);
+int cmd_limit_reset(struct ctl *c);
 int cmd_plan_create(struct ctl *c);
 int cmd_plan_list(struct ctl *c);
 int cmd_plan_show(struct ctl *c);
@@ -178,6 +184,7 @@ int cmd_credits_ledger(struct ctl *c);
 int cmd_events(struct ctl *c);
 int cmd_audit(struct ctl *c);
 int cmd_check(struct ctl *c);
+int cmd_explain(struct ctl *c);
 int cmd_usage(struct ctl *c);
 int cmd_status(struct ctl *c);
 int cmd_snapshot(struct ctl *c);

@@ -180,7 +180,6 @@ static int ask(struct ctl *c, const char *key)
 int cmd_check(struct ctl *c)
 {
 	char key[SECRET_KEY_MAX + 1];
-	size_t len = strlen(c->arg[0]);
 	int rc = 0;
 
 	if (c->opt[OPT_COST])
@@ -189,15 +188,7 @@ int cmd_check(struct ctl *c)
 		rc = check_header_value("route", c->opt[OPT_ROUTE]);
 	if (rc != 0)
 		return rc;
-	if (strcmp(c->arg[0], "-") == 0) {
-		rc = secret_read_key(key);
-	} else {
-		rc = secret_check_key(c->arg[0], len);
-		if (rc == 0)
-			memcpy(key, c->arg[0], len + 1);
-		/* The list of processes shows what is in argv now. */
-		explicit_bzero(c->arg[0], len);
-	}
+	rc = secret_take_key(c->arg[0], key);
 	if (rc != 0)
 		return rc;
 	rc = ask(c, key);

@@ -55,6 +55,9 @@ const struct ctl_option ctl_options[OPT_COUNT] = {
 	[OPT_DAY] = {"day", "D", "day of the month, 1 to 31 (or its last)"},
 	[OPT_TIMEZONE] = {"timezone", "Z", "such as Europe/Berlin"},
 	[OPT_AFTER] = {"after", "ID", "only those behind this one"},
+	[OPT_KEY] = {"key", "ID", "the key: its id, never the key itself"},
+	[OPT_KEY_ID] = {"key-id", "ID", "the key: its id, in place of KEY"},
+	[OPT_ADDRESS] = {"address", "A", "the client's address"},
 };
 
 #define ORG OPT_BIT(OPT_ORG)
@@ -67,6 +70,8 @@ const struct ctl_option ctl_options[OPT_COUNT] = {
 	(OPT_BIT(OPT_LEVEL) | ROUTE | OPT_BIT(OPT_SHADOW) |                    \
 	 OPT_BIT(OPT_REQUESTS) | OPT_BIT(OPT_WHEN_FULL) |                      \
 	 OPT_BIT(OPT_MAX_SUBJECTS))
+#define SUBJECT (OPT_BIT(OPT_KEY) | PROJECT | ROUTE | OPT_BIT(OPT_ADDRESS))
+#define SUBJECT_OPTIONS "[--key ID|--project P|--route R|--address A]"
 #define RULE_OPTIONS                                                           \
 	"[--level L] [--route R] [--shadow] [--requests] [--when-full pass] "  \
 	"[--max-subjects N]"
@@ -166,6 +171,28 @@ const struct ctl_command ctl_commands[] = {
 	 .options = ORG,
 	 .required = ORG,
 	 .run = cmd_limit_list},
+	{.name = "limit show",
+	 .args = "--org ORG NAME " SUBJECT_OPTIONS,
+	 .summary = "show what a limit has counted for one subject",
+	 .details = "The subject is what the level of the limit asks for; none "
+		    "for one of level org.",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .options = ORG | SUBJECT,
+	 .required = ORG,
+	 .run = cmd_limit_show},
+	{.name = "limit reset",
+	 .args = "--org ORG NAME " SUBJECT_OPTIONS,
+	 .summary = "forget what a limit has counted for one subject",
+	 .details = "Budgets, credits and usage stay as they are, and requests "
+		    "in flight are not forgotten. An address begins anew for "
+		    "all organizations of the plan. The audit trail tells who "
+		    "did it.",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .options = ORG | SUBJECT,
+	 .required = ORG,
+	 .run = cmd_limit_reset},
 	{.name = "plan create",
 	 .args = "NAME",
 	 .summary = "create a plan: limits for many organizations",
@@ -372,6 +399,21 @@ const struct ctl_command ctl_commands[] = {
 	 .takes_key = true,
 	 .options = OPT_BIT(OPT_COST) | OPT_BIT(OPT_ROUTE) | OPT_BIT(OPT_PEEK),
 	 .run = cmd_check},
+	{.name = "explain",
+	 .args = "KEY|--key-id ID [--cost N] [--route R] [--scope S] "
+		 "[--address A]",
+	 .summary = "what every limit says to a check, without counting it",
+	 .details =
+		 "Asks DIR/admin.sock. Without --cost it is what the route "
+		 "costs. A limit in the shadow denies nothing; the one that "
+		 "the check is denied for is marked. With - for KEY the key is "
+		 "read from standard input. Exit status: 0 it would be "
+		 "allowed, 1 denied, 2 error.",
+	 .args_max = 1,
+	 .takes_key = true,
+	 .options = OPT_BIT(OPT_KEY_ID) | OPT_BIT(OPT_COST) | ROUTE |
+		    OPT_BIT(OPT_SCOPE) | OPT_BIT(OPT_ADDRESS),
+	 .run = cmd_explain},
 	{.name = "usage",
 	 .args = "[--org ORG [--by WHAT] [--from WHEN] [--to WHEN]]",
 	 .summary = "what was used, by project, key, route or hour",

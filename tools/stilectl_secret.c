@@ -169,6 +169,20 @@ int secret_check_key(const char *key, size_t key_len)
 	return 0;
 }
 
+int secret_take_key(char *argument, char key[static SECRET_KEY_MAX + 1])
+{
+	size_t len = strlen(argument);
+	int rc;
+
+	if (strcmp(argument, "-") == 0)
+		return secret_read_key(key);
+	rc = secret_check_key(argument, len);
+	if (rc == 0)
+		memcpy(key, argument, len + 1);
+	explicit_bzero(argument, len);
+	return rc;
+}
+
 static size_t base62_len(const char *text)
 {
 	size_t len = 0;

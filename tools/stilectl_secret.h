@@ -32,6 +32,11 @@ int secret_read_key(char key[static SECRET_KEY_MAX + 1]);
  * control character? Returns 0 or CTL_TROUBLE (told). */
 int secret_check_key(const char *key, size_t key_len);
 
+/* The key that an argument is, or the one on standard input when that is "-".
+ * The argument is wiped: the list of processes shows what is in it now. Returns
+ * 0 or CTL_TROUBLE (told). */
+int secret_take_key(char *argument, char key[static SECRET_KEY_MAX + 1]);
+
 /* The first whole key of stile's shape in `text`, or NULL. Its public id is
  * the SECRET_ID_LEN bytes from *ret_id on, what is secret the *ret_len bytes
  * from the returned place on. */
