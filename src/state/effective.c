@@ -31,6 +31,8 @@ static int check_window(const struct rule_record *rule, char *why)
 	return -ERANGE;
 }
 
+#define GCRA_BURST_NS_MAX (UINT64_C(100) * 365 * 86400 * 1000000000)
+
 static int check_gcra(const struct rule_record *rule, char *why)
 {
 	if (rule->limit < 1 || rule->limit > RULE_LIMIT_MAX ||
@@ -44,6 +46,13 @@ static int check_gcra(const struct rule_record *rule, char *why)
 	/* The interval between units is counted in nanoseconds. */
 	if (rule->limit > rule->period_ms * NS_PER_MS) {
 		SAY("a gcra has at most one unit per nanosecond");
+		return -ERANGE;
+	}
+	/* And so is a whole burst, beside the time since boot. */
+	if (rule->burst > GCRA_BURST_NS_MAX / ((rule->period_ms * NS_PER_MS +
+						rule->limit - 1) /
+					       rule->limit)) {
+		SAY("a gcra's burst comes back within a hundred years");
 		return -ERANGE;
 	}
 	return 0;

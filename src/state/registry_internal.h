@@ -147,6 +147,19 @@ int tables_adopt(struct registry *g, const struct plan *plan);
 void tables_recover(struct registry *g, const struct plan *plan);
 void tables_deinit(struct registry *g);
 
+/* ---- registry_leases.c ---- */
+
+/* Leases that count in these bytes of the arena forget it; after a grace period
+ * in which no decision went by the rules that count there. */
+void leases_forget(struct registry *g, const void *at, uint64_t bytes);
+/* At start, to another number of holds: those that have no place end. */
+void holds_move(struct registry *g, struct hold *from, uint32_t had,
+		struct hold *to, uint32_t count);
+/* At start, when keys are there: holds of others end. */
+void holds_check(struct registry *g);
+
+/* ---- registry_tables.c, again ---- */
+
 /* Request ids, cells of usage, holds: at start, before and after
  * rings_settle(). */
 int shared_adopt(struct registry *g);

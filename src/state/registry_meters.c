@@ -182,6 +182,8 @@ void meters_forget(struct registry *g, uint32_t slot, const struct plan *had,
 			continue;
 		meter = meter_at(g, org, more_of(org), rule->meter);
 		ring = claim_load(&meter->ring);
+		if (rule->algorithm == RULE_CONCURRENCY)
+			leases_forget(g, meter, sizeof(*meter));
 		slot_set_word(&meter->level, 0);
 		slot_set_word(&meter->base, 0);
 		slot_set_word(&meter->ring, 0);

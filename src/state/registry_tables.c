@@ -149,6 +149,10 @@ void tables_unref(struct registry *g, const struct plan *plan)
 		struct rule_table *t = table_at(g, plan->rules[i].table);
 
 		if (t != NULL && --t->refs == 0) {
+			if (t->algorithm == RULE_CONCURRENCY)
+				leases_forget(g, apply_block(g, t->block),
+					      sizeof(word_t)
+						      << RING_LOG2(t->block));
 			rings_give(&g->rings, t->block);
 			t->block = 0;
 		}
@@ -243,24 +247,26 @@ static int keep_or_make_holds(struct registry *g)
 {
 	struct arena_header *h = g->arena->header;
 	uint64_t block = claim_load(&h->holds);
+	uint64_t fresh = 0;
 	uint32_t count = g->options.holds;
-	int r;
+	int r = 0;
 
 	if (block != 0 && h->holds_count == count)
 		return 0;
-	slot_set_word(&h->holds, 0);
-	h->holds_count = 0;
-	if (block != 0)
+	if (count != 0)
+		r = rings_take(&g->rings,
+			       apply_log2(count * sizeof(struct hold)), &fresh);
+	if (r < 0)
+		return r;
+	if (block != 0) {
+		holds_move(g, apply_block(g, block), h->holds_count,
+			   fresh != 0 ? apply_block(g, fresh) : NULL, count);
 		rings_give(&g->rings, block);
-	if (count == 0)
-		return 0;
-	r = rings_take(&g->rings, apply_log2(count * sizeof(struct hold)),
-		       &block);
-	if (r == 0) {
-		slot_set_word(&h->holds, block);
-		h->holds_count = count;
-		gate_name_holds(g->arena, clock_wall_ms());
 	}
+	slot_set_word(&h->holds, fresh);
+	h->holds_count = count;
+	if (block == 0 && count != 0)
+		gate_name_holds(g->arena, clock_wall_ms());
 	return r;
 }
 

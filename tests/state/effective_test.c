@@ -177,6 +177,14 @@ Test(effective, gcra_has_a_burst_and_at_most_a_unit_per_nanosecond)
 	cr_expect_eq(checked(rule), 0);
 	rule.burst++;
 	cr_expect_eq(checked(rule), -ERANGE);
+	/* One in a day: a burst of 36,500 comes back in a hundred years. */
+	rule.limit = 1;
+	rule.period_ms = 86400000;
+	rule.burst = 36500;
+	cr_expect_eq(checked(rule), 0);
+	rule.burst++;
+	cr_expect_eq(checked(rule), -ERANGE);
+	cr_expect_not_null(strstr(why, "hundred years"));
 }
 
 Test(effective, lease_is_bounded)
