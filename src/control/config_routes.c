@@ -233,7 +233,7 @@ static void read_route(struct reader *r, const char *label, uint32_t line,
 
 void config_routes_read(struct reader *r, uint32_t line)
 {
-	uint32_t lines[ROUTES_MAX];
+	uint32_t lines[ROUTES_MAX] = {0};
 	yaml_event_type_t type;
 	yaml_event_t e;
 

@@ -202,7 +202,7 @@ class LongHammer(Hammer):
 
 class Together(unittest.TestCase):
     """Everything that a check charges, against what was answered, across
-    kill -9: the key, the project's budget and the credits agree to the unit."""
+    kill -9: key, budget and credits agree to the unit."""
 
     KEYS, CONNECTIONS = 4, 32
 
@@ -301,3 +301,30 @@ class Together(unittest.TestCase):
                 hammer, kills = self.run_and_kill(3)
                 self.assertIn(reason, {a[4] for a in hammer.answered})
                 self.assertEqual(self.judge(hammer, kills), 150)
+
+
+class Renamed(unittest.TestCase):
+    def test_what_was_used_stays_with_the_names_of_routes(self):
+        """A restart with routes in another order, and one of them gone."""
+        both = 'routes: {a: 2, b: 3}\nusage_interval: 1s\n'
+        d = Daemon(both)
+        self.addCleanup(d.close)
+        d.start()
+        org = d.org('renamed', '1000/1h')['id']
+        key = d.key(org)['key']
+        told = {}
+        for routes, prices in (('{a: 2, b: 3}', {'a': 2, 'b': 3}),
+                               ('{b: 5, c: 7, a: 2}',
+                                {'a': 2, 'b': 5, 'c': 7}),
+                               ('{c: 1}', {'c': 1, 'a': 1})):
+            d.config.write_text(both.replace('{a: 2, b: 3}', routes))
+            d.stop() if told else d.kill9()
+            d.start()
+            for name, price in prices.items():
+                r = d.check_http(key, X_Stile_Route=name)
+                self.assertEqual(r['X-Stile-Charged'], str(price))
+                name = name if name in routes else 'other'
+                told[name] = told.get(name, 0) + price
+            wait_until(lambda: {r['route']: r['units'] for r in d.admin(
+                'GET', f'/v1/usage?org={org}&by=route')['rows']} == told,
+                told)

@@ -8,6 +8,22 @@
 
 #include <errno.h>
 
+/* What the gate and the wire take for granted. */
+static void look_at_routes(const struct routes *routes)
+{
+	must(routes->count <= ROUTES_MAX);
+	for (uint32_t i = 0; i < routes->count; i++) {
+		const struct route *route = &routes->routes[i];
+
+		must(route->price >= 1 && route->price <= CHECK_COST_MAX);
+		must(route->name[0] != '\0');
+		must(strnlen(route->name, LABEL_MAX + 1) <= LABEL_MAX);
+		must(strnlen(route->scope, LABEL_MAX + 1) <= LABEL_MAX);
+		must((route->scope_hash != 0) == (route->scope[0] != '\0'));
+		must(routes_find(routes, route->hash) == i + 1);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct config c, defaults;
@@ -25,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (r == 0) {
 		must(told_len == 0);
 		must(config_check(&c, NULL) == 0);
+		look_at_routes(&c.routes);
 	} else {
 		must(r == -EINVAL);
 		must(memcmp(&c, &defaults, sizeof(c)) == 0);
