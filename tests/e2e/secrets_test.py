@@ -144,6 +144,17 @@ class Plaintext(Case):
             d.admin_raw('POST', f'/v1/orgs/{two[1]}/suspend')
             d.admin_raw('POST', f'/nowhere/{two[1]}')
             d.admin_raw('POST', '/v1/orgs', {'name': two[0], 'limit': 'x'})
+            # Explained, here and there
+            for key in two:
+                d.admin_raw('POST', '/v1/explain', {'key': key})
+                d.admin_raw('POST', '/v1/explain', {'key': key, 'key_id': key})
+                d.admin_raw('POST', '/v1/explain', {'key_id': key})
+                http.ask('GET', '/v1/check', {'X-API-Key': key,
+                                              'X-Stile-Explain': '1'})
+            d.admin_raw('GET', f'/v1/orgs/o/limits/show?name={two[0]}')
+            d.admin_raw('GET', '/v1/orgs/o/limits/show?name=org&key=' + two[1])
+            d.admin_raw('POST', '/v1/orgs/o/limits/reset',
+                        {'name': two[0], 'key': two[1]})
         d.admin('POST', '/v1/snapshot')
         backup = d.top / 'backup.db'
         d.admin('POST', '/v1/backup', {'path': str(backup)})
