@@ -85,10 +85,9 @@ static void show_explanation(const json_t *answer)
 {
 	struct table table = {.columns = line_columns,
 			      .count = COUNT_OF(line_columns)};
-	json_t *lines = json_object_get(answer, "explain"), *line;
+	json_t *lines = json_object_get(answer, "explain");
 	const char *message =
 		json_string_value(json_object_get(answer, "message"));
-	size_t i;
 
 	if (json_is_true(json_object_get(answer, "allowed"))) {
 		puts("allow");
@@ -102,7 +101,8 @@ static void show_explanation(const json_t *answer)
 	if (json_array_size(lines) == 0)
 		return;
 	putchar('\n');
-	json_array_foreach(lines, i, line) for_people(line);
+	for (size_t i = 0; i < json_array_size(lines); i++)
+		for_people(json_array_get(lines, i));
 	print_rows(&table, lines);
 }
 

@@ -55,18 +55,18 @@ static int check_subject(struct registry *g, const struct rule *rule,
 
 	for (unsigned i = LEVEL_PROJECT; i < LEVEL_COUNT; i++)
 		others = others || (given[i] && i != rule->level);
+	if (!others && (rule->level == LEVEL_ORG || given[rule->level]))
+		return 0;
 	if (rule->level == LEVEL_ORG)
-		return others ? registry_fail(g, REGISTRY_INVALID,
-					      "This limit counts for the "
-					      "organization: it takes no "
-					      "subject.")
-			      : 0;
-	if (others || !given[rule->level])
-		return registry_fail(g, REGISTRY_INVALID,
-				     "This limit counts for %s: name one, and "
-				     "nothing else.",
-				     subject_words[rule->level]);
-	return 0;
+		registry_fail(g, REGISTRY_INVALID,
+			      "This limit counts for the organization: it "
+			      "takes no subject.");
+	else
+		registry_fail(g, REGISTRY_INVALID,
+			      "This limit counts for %s: name one, and nothing "
+			      "else.",
+			      subject_words[rule->level]);
+	return REGISTRY_INVALID;
 }
 
 static void find_in_table(struct registry *g, const struct rule *rule,
@@ -112,8 +112,10 @@ static int find_spot(struct registry *g, const struct subject_query *q,
 		if (strlen(q->name) <= RULE_NAME_LEN &&
 		    strncmp(plan->rules[i].name, q->name, RULE_NAME_LEN) == 0)
 			rule = &plan->rules[i];
-	if (rule == NULL)
-		return registry_fail(g, REGISTRY_ABSENT, "no such limit");
+	if (rule == NULL) {
+		registry_fail(g, REGISTRY_ABSENT, "no such limit");
+		return REGISTRY_ABSENT;
+	}
 	r = check_subject(g, rule, q);
 	if (r != 0)
 		return r;
