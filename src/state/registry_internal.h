@@ -118,7 +118,7 @@ struct meters_room {
 	uint64_t more;
 };
 /* Gives each rule of level organization its meter: the one that a rule of the
- * same name and algorithm has in `had`; NULL: there was nothing. */
+ * same name, algorithm and route has in `had`; NULL: there was nothing. */
 void meters_assign(const struct plan *had, struct effective *e);
 /* -ENOSPC, -ENOMEM. */
 int meters_take(struct registry *g, uint32_t org, const struct effective *e,

@@ -3,13 +3,14 @@
  * The meters of an organization: which of its rules counts in which, and the
  * rings that its windows need.
  *
- * A rule keeps its meter as long as it is there, by name and algorithm: a
- * changed limit counts on with what was counted. A rule that comes takes one
+ * A rule keeps its meter as long as it is there, by name, algorithm and route:
+ * a changed limit counts on with what was counted. A rule that comes takes one
  * that none of the rules before had, so a meter changes its meaning only after
  * a grace period in which nobody used it.
  */
 #include "state/registry_internal.h"
 
+#include "base/label.h"
 #include "gate/meter.h"
 #include "gate/step.h"
 #include "state/arena.h"
@@ -19,7 +20,12 @@
 
 static bool same_rule(const struct rule *had, const struct rule_record *rec)
 {
+	uint64_t route = rec->route[0] != '\0'
+				 ? label_hash(rec->route, strlen(rec->route))
+				 : 0;
+
 	return had->level == LEVEL_ORG && had->algorithm == rec->algorithm &&
+	       had->route == route &&
 	       strncmp(had->name, rec->name, RULE_NAME_LEN) == 0;
 }
 

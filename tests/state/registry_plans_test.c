@@ -253,6 +253,23 @@ Test(registry_plans, memory_of_rules_that_are_gone_is_used_again)
 	cr_expect_eq(w.registry->rings.end, end);
 }
 
+Test(registry_plans, rule_of_another_route_counts_anew)
+{
+	uint32_t org = org_with("a", 0), meter;
+	struct rule_record rule = a_rule(0, org, "x", 5);
+
+	rule.level = LEVEL_ORG;
+	strcpy(rule.route, "/ocr");
+	set(rule);
+	meter = plan_in_arena(org)->rules[1].meter;
+	rule.limit = 7;
+	set(rule);
+	cr_expect_eq(plan_in_arena(org)->rules[1].meter, meter);
+	strcpy(rule.route, "/pdf");
+	set(rule);
+	cr_expect_neq(plan_in_arena(org)->rules[1].meter, meter);
+}
+
 Test(registry_plans, many_kinds_of_rules_are_found_again)
 {
 	uint32_t orgs[100];
