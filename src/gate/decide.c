@@ -412,6 +412,21 @@ static void place_rules(struct gate *g, struct ask *a, uint32_t org,
 		release_outside(g, a, now, false);
 }
 
+/* Is the check about any subject of the rule? */
+static bool has_subject(const struct rule *r, const struct ask *a)
+{
+	switch (r->level) {
+	case LEVEL_PROJECT:
+		return a->key->project != 0;
+	case LEVEL_ROUTE:
+		return a->route != 0;
+	case LEVEL_ADDRESS:
+		return a->check->extra != NULL && a->check->extra->has_address;
+	default:
+		return true;
+	}
+}
+
 static bool leases(const struct plan *plan, const struct ask *a,
 		   uint64_t *ret_ticks)
 {
@@ -422,7 +437,8 @@ static bool leases(const struct plan *plan, const struct ask *a,
 		const struct rule *r = &plan->rules[i];
 
 		if (r->algorithm != RULE_CONCURRENCY ||
-		    (r->route != 0 && r->route != a->route))
+		    (r->route != 0 && r->route != a->route) ||
+		    !has_subject(r, a))
 			continue;
 		if (!any || r->span > *ret_ticks)
 			*ret_ticks = r->span;

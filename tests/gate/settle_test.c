@@ -359,3 +359,26 @@ Test(settle, shadow_without_room_has_no_lease)
 		     0);
 	gate_scene_close(&s);
 }
+
+/* A key of no project, and a limit of what each project has in flight. */
+Test(settle, limit_that_does_not_look_takes_no_hold)
+{
+	struct check c = check_of_key(2, 1, NULL);
+	struct rule rules[2];
+	struct verdict v;
+
+	gate_scene_open(&s, STEP_ASKS_MAX, 1);
+	rules[0] = fixture_window(100, 1000 * MS);
+	rules[1] = fixture_rule(&s.f, fixture_flight(2, LEASE_MS),
+				LEVEL_PROJECT, 20);
+	gate_scene_org(&s, 1, rules, 2);
+	fixture_project(&s.f, 1, 1);
+	gate_scene_key(&s, 1, 1, 1);
+	gate_scene_key(&s, 2, 1, 0);
+	v = gate_scene_ask(&s, &c, T0);
+	cr_assert_eq(v.reason, REASON_ALLOW);
+	cr_assert_eq(v.hold, 0);
+	c = check_of_key(1, 1, NULL);
+	cr_assert_neq(gate_scene_ask(&s, &c, T0).hold, 0);
+	gate_scene_close(&s);
+}
