@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #define ERROR_LEN 512
-#define STAGES_MAX 64
+#define STAGES_MAX 96
 /* More than this share of the machine's memory is not taken unasked. */
 #define MEMORY_SHARE 2
 
@@ -66,6 +66,8 @@ struct core {
 	double speedup[STAGES_MAX][OPTIONS_LIST_MAX][OPTIONS_REPETITIONS_MAX];
 	/* what it would be on CPUs that nobody else wants: by CPU time */
 	double scaling[STAGES_MAX][OPTIONS_LIST_MAX][OPTIONS_REPETITIONS_MAX];
+	/* ns of a stage to those of the bare claim of as many words */
+	double ratio[STAGES_MAX][OPTIONS_LIST_MAX][OPTIONS_REPETITIONS_MAX];
 	char error[ERROR_LEN];
 };
 
@@ -97,12 +99,25 @@ static const struct option long_options[] = {
 	{NULL, 0, NULL, 0},
 };
 
-static bool chosen(const struct core_options *o, const struct core_stage *s)
+static bool named(const struct core_options *o, const struct core_stage *s)
 {
 	for (uint32_t i = 0; i < o->stages_count; i++)
 		if (strncmp(s->name, o->stages[i], strlen(o->stages[i])) == 0)
 			return true;
 	return o->stages_count == 0;
+}
+
+/* Those that were named, and what they are compared with. */
+static bool chosen(const struct core_options *o, const struct core_stage *s)
+{
+	for (size_t i = 0; i < core_stages_count; i++) {
+		int reference = core_stage_reference(&core_stages[i]);
+
+		if (reference >= 0 && &core_stages[reference] == s &&
+		    named(o, &core_stages[i]))
+			return true;
+	}
+	return named(o, s);
 }
 
 static bool take_stage(const char *value, struct core_options *o)
@@ -226,6 +241,7 @@ static int run_stage(struct core *c, size_t stage, uint32_t repetition)
 	};
 	struct core_run_result result;
 	int one = alone(c);
+	int reference = core_stage_reference(&core_stages[stage]);
 
 	for (uint32_t k = 0; k < o->threads_count; k++) {
 		run.threads = o->threads[k];
@@ -234,6 +250,9 @@ static int run_stage(struct core *c, size_t stage, uint32_t repetition)
 			return -1;
 		c->ns[stage][k][repetition] = result.ns;
 		c->rate[stage][k][repetition] = result.rate;
+		if (reference >= 0)
+			c->ratio[stage][k][repetition] =
+				result.ns / c->ns[reference][k][repetition];
 	}
 	for (uint32_t k = 0; one >= 0 && k < o->threads_count; k++) {
 		c->speedup[stage][k][repetition] =
@@ -283,9 +302,9 @@ static void print_head(const struct core *c)
 	       o->orgs, CORE_HOT_KEYS, place_name(o->place),
 	       o->pin ? "a CPU for each thread" : "threads float",
 	       o->repetitions, o->seconds);
-	printf("%-16s %-6s %5s %7s | %8s %17s | %10s %8s %8s\n", "stage",
+	printf("%-16s %-6s %5s %7s | %8s %17s | %10s %8s %8s %8s\n", "stage",
 	       "orgs", "batch", "threads", "ns", "min..max", "M/s", "speed-up",
-	       "by CPU");
+	       "by CPU", "x claim");
 }
 
 static void print_row(const struct core *c, size_t stage, uint32_t k)
@@ -293,17 +312,20 @@ static void print_row(const struct core *c, size_t stage, uint32_t k)
 	const struct core_stage *s = &core_stages[stage];
 	uint32_t n = c->options.repetitions;
 	struct spread ns = stats_spread(c->ns[stage][k], n);
-	char range[48], speedup[32] = "";
+	char range[48], speedup[32] = "", ratio[16] = "";
 
 	snprintf(range, sizeof(range), "%.1f..%.1f", ns.min, ns.max);
 	if (alone(c) >= 0)
 		snprintf(speedup, sizeof(speedup), "%8.2f %8.2f",
 			 stats_spread(c->speedup[stage][k], n).median,
 			 stats_spread(c->scaling[stage][k], n).median);
-	printf("%-16s %-6s %5u %7" PRIu32 " | %8.1f %17s | %10.2f %s\n",
+	if (core_stage_reference(s) >= 0)
+		snprintf(ratio, sizeof(ratio), "%.2f",
+			 stats_spread(c->ratio[stage][k], n).median);
+	printf("%-16s %-6s %5u %7" PRIu32 " | %8.1f %17s | %10.2f %17s %8s\n",
 	       s->name, spread_name(s), s->batch, c->options.threads[k],
 	       ns.median, range,
-	       stats_spread(c->rate[stage][k], n).median / 1e6, speedup);
+	       stats_spread(c->rate[stage][k], n).median / 1e6, speedup, ratio);
 }
 
 static json_t *row_json(const struct core *c, size_t stage, uint32_t k)
@@ -333,6 +355,14 @@ static json_t *row_json(const struct core *c, size_t stage, uint32_t k)
 			row, "cpu_speedup",
 			stats_spread(c->scaling[stage][k], o->repetitions),
 			1e-4);
+	}
+	if (core_stage_reference(s) >= 0) {
+		json_object_set_new(
+			row, "reference",
+			json_string(core_stages[core_stage_reference(s)].name));
+		report_spread(row, "ratio",
+			      stats_spread(c->ratio[stage][k], o->repetitions),
+			      1e-4);
 	}
 	report_set_machine(row, &c->machine);
 	return row;

@@ -6,16 +6,7 @@
 #include <assert.h>
 #include <string.h>
 
-#define PROBE_BATCH 32u
-
-static const struct core_key *next_key(struct core_thread *t)
-{
-	const struct core_key *k = &t->keys[t->at];
-
-	if (++t->at == t->key_count)
-		t->at = 0;
-	return k;
-}
+#define PROBE_BATCH CORE_FETCH_MAX
 
 static struct instant now_of(const struct core_thread *t)
 {
@@ -27,7 +18,7 @@ static bool hash_chunk(struct core_thread *t)
 	bool right = true;
 
 	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
-		const struct core_key *k = next_key(t);
+		const struct core_key *k = core_next_key(t);
 		uint8_t hash[SHA256_BYTES];
 
 		sha256(k->text, sizeof(k->text), hash);
@@ -41,7 +32,7 @@ static bool siphash_chunk(struct core_thread *t)
 	bool right = true;
 
 	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
-		const struct core_key *k = next_key(t);
+		const struct core_key *k = core_next_key(t);
 		struct memo_name name =
 			memo_name(&t->world->memo, k->text, sizeof(k->text));
 
@@ -61,7 +52,7 @@ static bool memo_chunk(struct core_thread *t)
 
 	for (uint32_t done = 0; done < CORE_CHUNK; done += batch) {
 		for (uint32_t i = 0; i < batch; i++) {
-			const struct core_key *k = keys[i] = next_key(t);
+			const struct core_key *k = keys[i] = core_next_key(t);
 
 			names[i] = memo_name(m, k->text, sizeof(k->text));
 			__builtin_prefetch(memo_place(m, names[i]));
@@ -82,7 +73,7 @@ static bool keytext_chunk(struct core_thread *t)
 	bool right = true;
 
 	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
-		const struct core_key *k = next_key(t);
+		const struct core_key *k = core_next_key(t);
 
 		right &= keytext_classify(&t->gate.prefix, k->text,
 					  sizeof(k->text)) == KEYTEXT_OURS;
@@ -109,7 +100,7 @@ static bool probe_chunk(struct core_thread *t)
 	bool right = true;
 
 	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
-		const struct core_key *k = next_key(t);
+		const struct core_key *k = core_next_key(t);
 
 		right &= found(t, level, k, keytable_probe(level, k->hash));
 	}
@@ -126,7 +117,7 @@ static bool probe_batch_chunk(struct core_thread *t)
 
 	for (uint32_t done = 0; done < CORE_CHUNK; done += PROBE_BATCH) {
 		for (uint32_t i = 0; i < PROBE_BATCH; i++) {
-			keys[i] = next_key(t);
+			keys[i] = core_next_key(t);
 			keytable_prefetch(level, keys[i]->hash);
 		}
 		for (uint32_t i = 0; i < PROBE_BATCH; i++) {
@@ -147,7 +138,7 @@ static bool window_chunk(struct core_thread *t)
 	struct verdict verdict;
 
 	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
-		const struct core_key *k = next_key(t);
+		const struct core_key *k = core_next_key(t);
 		struct plain_ask ask = {&a->keys[k->slot], &verdict, 1, false};
 		struct org *org = &a->orgs[k->org];
 
@@ -183,7 +174,7 @@ static bool decide_chunk(struct core_thread *t)
 
 	for (uint32_t done = 0; done < CORE_CHUNK; done += batch) {
 		for (uint32_t i = 0; i < batch; i++)
-			ask(t, next_key(t), &t->checks[i]);
+			ask(t, core_next_key(t), &t->checks[i]);
 		now = now_of(t);
 		gate_decide(&t->gate, t->checks, t->verdicts, batch, &now,
 			    t->wall_ms);
@@ -195,40 +186,115 @@ static bool decide_chunk(struct core_thread *t)
 
 /* Those that need full windows come last: filling them is done once. */
 const struct core_stage core_stages[] = {
-	{"keytext", keytext_chunk, true, false, false, 1},
-	{"sha256", hash_chunk, true, false, false, 1},
-	{"sha256", hash_chunk, false, false, false, 1},
-	{"siphash", siphash_chunk, true, false, false, 1},
-	{"memo", memo_chunk, true, false, false, 1},
-	{"memo", memo_chunk, true, false, false, PROBE_BATCH},
-	{"memo", memo_chunk, false, false, false, 1},
-	{"memo", memo_chunk, false, false, false, PROBE_BATCH},
-	{"key table", probe_chunk, true, true, false, 1},
-	{"key table", probe_chunk, false, true, false, 1},
-	{"key table", probe_batch_chunk, false, true, false, PROBE_BATCH},
-	{"window, allowed", window_chunk, true, true, false, 1},
-	{"window, allowed", window_chunk, false, true, false, 1},
-	{"decide, raw", decide_chunk, true, false, false, 1},
-	{"decide, raw", decide_chunk, true, false, false, 32},
-	{"decide, raw", decide_chunk, true, false, false, 256},
-	{"decide, raw", decide_chunk, false, false, false, 1},
-	{"decide, raw", decide_chunk, false, false, false, 8},
-	{"decide, raw", decide_chunk, false, false, false, 32},
-	{"decide, raw", decide_chunk, false, false, false, 256},
-	{"decide, hashed", decide_chunk, true, true, false, 1},
-	{"decide, hashed", decide_chunk, true, true, false, 32},
-	{"decide, hashed", decide_chunk, true, true, false, 256},
-	{"decide, hashed", decide_chunk, false, true, false, 1},
-	{"decide, hashed", decide_chunk, false, true, false, 8},
-	{"decide, hashed", decide_chunk, false, true, false, 32},
-	{"decide, hashed", decide_chunk, false, true, false, 256},
-	{"window, denied", window_chunk, true, true, true, 1},
-	{"window, denied", window_chunk, false, true, true, 1},
-	{"decide, denied", decide_chunk, true, true, true, 32},
-	{"decide, denied", decide_chunk, false, true, true, 32},
+	{"keytext", keytext_chunk, true, false, false, .batch = 1},
+	{"sha256", hash_chunk, true, false, false, .batch = 1},
+	{"sha256", hash_chunk, false, false, false, .batch = 1},
+	{"siphash", siphash_chunk, true, false, false, .batch = 1},
+	{"memo", memo_chunk, true, false, false, .batch = 1},
+	{"memo", memo_chunk, true, false, false, .batch = PROBE_BATCH},
+	{"memo", memo_chunk, false, false, false, .batch = 1},
+	{"memo", memo_chunk, false, false, false, .batch = PROBE_BATCH},
+	{"key table", probe_chunk, true, true, false, .batch = 1},
+	{"key table", probe_chunk, false, true, false, .batch = 1},
+	{"key table", probe_batch_chunk, false, true, false,
+	 .batch = PROBE_BATCH},
+	{"window, allowed", window_chunk, true, true, false, .batch = 1},
+	{"window, allowed", window_chunk, false, true, false, .batch = 1},
+	{"claim, 1", claim_chunk, true, true, false, .batch = 1, .words = 1,
+	 .plan = CORE_PLANS},
+	{"claim, 1", claim_chunk, false, true, false, .batch = 1, .words = 1,
+	 .plan = CORE_PLANS},
+	{"claim, 1", claim_chunk, false, true, false, .batch = PROBE_BATCH,
+	 .words = 1, .plan = CORE_PLANS},
+	{"claim, 3", claim_chunk, true, true, false, .batch = 1, .words = 3,
+	 .plan = CORE_PLANS},
+	{"claim, 3", claim_chunk, false, true, false, .batch = 1, .words = 3,
+	 .plan = CORE_PLANS},
+	{"claim, 3", claim_chunk, false, true, false, .batch = PROBE_BATCH,
+	 .words = 3, .plan = CORE_PLANS},
+	{"claim, 6", claim_chunk, true, true, false, .batch = 1, .words = 6,
+	 .plan = CORE_PLANS},
+	{"claim, 6", claim_chunk, false, true, false, .batch = 1, .words = 6,
+	 .plan = CORE_PLANS},
+	{"claim, 6", claim_chunk, false, true, false, .batch = PROBE_BATCH,
+	 .words = 6, .plan = CORE_PLANS},
+	{"rules, 1", rules_chunk, true, true, false, .batch = 1, .words = 1,
+	 .plan = CORE_MIXED_1},
+	{"rules, 1", rules_chunk, false, true, false, .batch = 1, .words = 1,
+	 .plan = CORE_MIXED_1},
+	{"rules, 1", rules_chunk, false, true, false, .batch = PROBE_BATCH,
+	 .words = 1, .plan = CORE_MIXED_1},
+	{"rules, 3", rules_chunk, true, true, false, .batch = 1, .words = 3,
+	 .plan = CORE_MIXED_3},
+	{"rules, 3", rules_chunk, false, true, false, .batch = 1, .words = 3,
+	 .plan = CORE_MIXED_3},
+	{"rules, 3", rules_chunk, false, true, false, .batch = PROBE_BATCH,
+	 .words = 3, .plan = CORE_MIXED_3},
+	{"rules, 6", rules_chunk, true, true, false, .batch = 1, .words = 6,
+	 .plan = CORE_MIXED_6},
+	{"rules, 6", rules_chunk, false, true, false, .batch = 1, .words = 6,
+	 .plan = CORE_MIXED_6},
+	{"rules, 6", rules_chunk, false, true, false, .batch = PROBE_BATCH,
+	 .words = 6, .plan = CORE_MIXED_6},
+	{"rules, 1 GCRA", rules_chunk, true, true, false, .batch = 1,
+	 .words = 1, .plan = CORE_GCRA_1},
+	{"rules, 1 GCRA", rules_chunk, false, true, false, .batch = 1,
+	 .words = 1, .plan = CORE_GCRA_1},
+	{"rules, 1 GCRA", rules_chunk, false, true, false, .batch = PROBE_BATCH,
+	 .words = 1, .plan = CORE_GCRA_1},
+	{"rules, 3 GCRA", rules_chunk, true, true, false, .batch = 1,
+	 .words = 3, .plan = CORE_GCRA_3},
+	{"rules, 3 GCRA", rules_chunk, false, true, false, .batch = 1,
+	 .words = 3, .plan = CORE_GCRA_3},
+	{"rules, 3 GCRA", rules_chunk, false, true, false, .batch = PROBE_BATCH,
+	 .words = 3, .plan = CORE_GCRA_3},
+	{"rules, 6 GCRA", rules_chunk, true, true, false, .batch = 1,
+	 .words = 6, .plan = CORE_GCRA_6},
+	{"rules, 6 GCRA", rules_chunk, false, true, false, .batch = 1,
+	 .words = 6, .plan = CORE_GCRA_6},
+	{"rules, 6 GCRA", rules_chunk, false, true, false, .batch = PROBE_BATCH,
+	 .words = 6, .plan = CORE_GCRA_6},
+	{"rules, 6 levels", rules_chunk, true, true, false, .batch = 1,
+	 .words = 6, .plan = CORE_LEVELS_6},
+	{"rules, 6 budget", rules_chunk, true, true, false, .batch = 1,
+	 .words = 6, .plan = CORE_MIXED_6, .budget = true},
+	{"rules, 6 credits", rules_chunk, true, true, false, .batch = 1,
+	 .words = 6, .plan = CORE_MIXED_6, .credits = true},
+	{"decide, raw", decide_chunk, true, false, false, .batch = 1},
+	{"decide, raw", decide_chunk, true, false, false, .batch = 32},
+	{"decide, raw", decide_chunk, true, false, false, .batch = 256},
+	{"decide, raw", decide_chunk, false, false, false, .batch = 1},
+	{"decide, raw", decide_chunk, false, false, false, .batch = 8},
+	{"decide, raw", decide_chunk, false, false, false, .batch = 32},
+	{"decide, raw", decide_chunk, false, false, false, .batch = 256},
+	{"decide, hashed", decide_chunk, true, true, false, .batch = 1},
+	{"decide, hashed", decide_chunk, true, true, false, .batch = 32},
+	{"decide, hashed", decide_chunk, true, true, false, .batch = 256},
+	{"decide, hashed", decide_chunk, false, true, false, .batch = 1},
+	{"decide, hashed", decide_chunk, false, true, false, .batch = 8},
+	{"decide, hashed", decide_chunk, false, true, false, .batch = 32},
+	{"decide, hashed", decide_chunk, false, true, false, .batch = 256},
+	{"window, denied", window_chunk, true, true, true, .batch = 1},
+	{"window, denied", window_chunk, false, true, true, .batch = 1},
+	{"decide, denied", decide_chunk, true, true, true, .batch = 32},
+	{"decide, denied", decide_chunk, false, true, true, .batch = 32},
 };
 const size_t core_stages_count = sizeof(core_stages) / sizeof(core_stages[0]);
 static_assert(CORE_CHUNK % GATE_BATCH_MAX == 0, "whole batches");
+
+int core_stage_reference(const struct core_stage *s)
+{
+	if (s->chunk != rules_chunk)
+		return -1;
+	for (size_t i = 0; i < core_stages_count; i++) {
+		const struct core_stage *r = &core_stages[i];
+
+		if (r->chunk == claim_chunk && r->hot == s->hot &&
+		    r->batch == s->batch && r->words == s->words)
+			return (int)i;
+	}
+	return -1;
+}
 
 void core_thread_init(struct core_thread *t, struct core_world *w,
 		      const struct core_stage *stage, uint32_t idx,

@@ -21,6 +21,8 @@
 #define CORE_CHUNK 1024u
 /* Operations that share an instant where they are not in a batch. */
 #define CORE_INSTANT 64u
+/* Those of a batch whose misses are made to overlap here. */
+#define CORE_FETCH_MAX 32u
 
 struct core_thread;
 
@@ -31,10 +33,17 @@ struct core_stage {
 	bool hashed;    /* the hash is sent, not the key */
 	bool denied;    /* needs full windows */
 	uint16_t batch; /* checks whose misses overlap */
+	/* bench/core_rules.h */
+	uint8_t words; /* rules, or words that are claimed */
+	uint8_t plan;  /* enum core_plan; CORE_PLANS: none */
+	bool budget, credits;
 };
 
 extern const struct core_stage core_stages[];
 extern const size_t core_stages_count;
+
+/* The bare claim of as many words at the same place, or -1. */
+int core_stage_reference(const struct core_stage *s);
 
 struct core_thread {
 	const struct core_stage *stage;
@@ -52,5 +61,14 @@ struct core_thread {
 void core_thread_init(struct core_thread *t, struct core_world *w,
 		      const struct core_stage *stage, uint32_t idx,
 		      uint32_t count);
+
+static inline const struct core_key *core_next_key(struct core_thread *t)
+{
+	const struct core_key *k = &t->keys[t->at];
+
+	if (++t->at == t->key_count)
+		t->at = 0;
+	return k;
+}
 
 #endif

@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WINDOW_TICKS 1
-
 static uint32_t hot_org(const struct core_world *w)
 {
 	return w->org_count + 1;
@@ -30,7 +28,7 @@ uint64_t core_world_bytes(uint32_t org_count)
 	/* the table: 8 bytes an entry at a load of at least 0.3 */
 	return org_count * (sizeof(struct core_key) + sizeof(struct org) +
 			    sizeof(struct key) + LINE_BYTES + 8 * 4 +
-			    sizeof(uint32_t)) +
+			    sizeof(struct core_meters) + sizeof(uint32_t)) +
 	       memo_bytes(org_count);
 }
 
@@ -53,7 +51,7 @@ static uint64_t make_plan(struct core_world *w, uint32_t limit, uint64_t place)
 	plan->rules_count = 1;
 	plan->rules[0] = (struct rule){.algorithm = RULE_WINDOW,
 				       .limit = limit,
-				       .span = WINDOW_TICKS,
+				       .span = CORE_WINDOW_TICKS,
 				       .name = "org"};
 	plan_complete(plan);
 	return word;
@@ -96,15 +94,19 @@ static int reserve(struct core_world *w)
 {
 	uint64_t lines =
 		w->org_count * ring_lines(meter_ring_log2(CORE_SPREAD_LIMIT)) +
-		ring_lines(meter_ring_log2(CORE_HOT_LIMIT)) + 2 * PLAN_LINES;
+		2 * ring_lines(meter_ring_log2(CORE_HOT_LIMIT)) +
+		2 * PLAN_LINES + core_rules_lines(w->org_count);
 	uint64_t keys = w->org_count + UINT64_C(1) + CORE_HOT_KEYS;
 	int r = arena_reserve(&w->file, REGION_ORGS,
-			      (w->org_count + UINT64_C(2)) *
+			      (w->org_count + UINT64_C(3)) *
 				      sizeof(struct org));
 
 	if (r == 0)
 		r = arena_reserve(&w->file, REGION_KEYS,
 				  keys * sizeof(struct key));
+	if (r == 0)
+		r = arena_reserve(&w->file, REGION_PROJECTS,
+				  2 * sizeof(struct project));
 	if (r == 0)
 		r = arena_reserve(&w->file, REGION_RINGS, lines * LINE_BYTES);
 	return r;
@@ -131,6 +133,13 @@ static int fill_arena(struct core_world *w, uint32_t *order)
 		r = make_key(w, &w->keys[i], slot, slot);
 	}
 	make_org(w, hot_org(w), CORE_HOT_LIMIT, w->org_count * lines);
+	w->rich = hot_org(w) + 1;
+	make_org(w, w->rich, CORE_HOT_LIMIT,
+		 RING_PLACE(w->hot_plan) + PLAN_LINES);
+	core_rules_init(&w->rules, &w->file.arena,
+			RING_PLACE(w->hot_plan) + PLAN_LINES +
+				ring_lines(meter_ring_log2(CORE_HOT_LIMIT)),
+			w->rich);
 	for (uint32_t i = 0; i < CORE_HOT_KEYS && r == 0; i++)
 		r = make_key(w, &w->keys[w->org_count + i],
 			     w->org_count + 1 + i, hot_org(w));

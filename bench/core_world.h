@@ -19,17 +19,19 @@
  */
 #include "base/keytext.h"
 #include "base/sha256.h"
+#include "core_rules.h"
 #include "gate/keytable.h"
 #include "gate/meter.h"
 #include "memo.h"
 #include "state/arena.h"
 
-#define CORE_ORGS_MAX (ARENA_ORGS_MAX - 2)
+#define CORE_ORGS_MAX (ARENA_ORGS_MAX - 3)
 #define CORE_ORGS_MIN 1000u /* fewer would meet in one batch */
 #define CORE_HOT_KEYS 1024u
 #define CORE_KEY_LEN KEYTEXT_LEN(2)
 #define CORE_SPREAD_LIMIT 8u
 #define CORE_HOT_LIMIT 16384u
+#define CORE_WINDOW_TICKS 1
 
 struct core_key {
 	uint8_t text[CORE_KEY_LEN];
@@ -45,6 +47,8 @@ struct core_world {
 	uint32_t org_count;
 	struct core_key *keys; /* spread ones, then hot ones */
 	uint64_t plan, hot_plan;
+	struct core_rules rules;
+	uint32_t rich; /* organization: as the hot one, with credits */
 	struct instant full_at;
 };
 

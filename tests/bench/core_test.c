@@ -99,6 +99,65 @@ Test(core, allowed_units_are_on_the_books)
 	free(t);
 }
 
+Test(core, words_are_claimed_once_an_operation)
+{
+	static const char *const names[] = {"claim, 1", "claim, 3", "claim, 6"};
+	static const uint64_t changed[CORE_WORDS_MAX] = {3, 2, 2, 1, 1, 1};
+	struct core_meters *m = core_meters(
+		&world.file.arena, &world.file.arena.orgs[world.org_count + 1]);
+	struct core_thread *t = aligned_alloc(LINE_BYTES, sizeof(*t));
+
+	for (size_t i = 0; i < 3; i++) {
+		core_thread_init(t, &world, stage(names[i], true), 0, 1);
+		cr_assert(t->stage->chunk(t));
+	}
+	for (size_t i = 0; i < CORE_WORDS_MAX; i++)
+		cr_assert_eq(atomic_load(&m->words[i]),
+			     changed[i] * CORE_CHUNK);
+	free(t);
+}
+
+Test(core, rules_are_compared_with_as_many_words)
+{
+	for (size_t i = 0; i < core_stages_count; i++) {
+		const struct core_stage *s = &core_stages[i];
+		int r = core_stage_reference(s);
+
+		if (strncmp(s->name, "rules", 5) != 0) {
+			cr_assert_eq(r, -1);
+			continue;
+		}
+		cr_assert_geq(r, 0, "%s", s->name);
+		cr_assert_lt(r, (int)i, "it is measured before");
+		cr_assert_eq(core_stages[r].words, s->words);
+		cr_assert_eq(core_stages[r].name[7], s->name[7]);
+		cr_assert_eq(core_stages[r].hot, s->hot);
+		cr_assert_eq(core_stages[r].batch, s->batch);
+	}
+}
+
+Test(core, rules_budget_and_credits_are_all_charged)
+{
+	struct arena *a = &world.file.arena;
+	struct core_thread *t = aligned_alloc(LINE_BYTES, sizeof(*t));
+	const struct credits *c = block_at(a, a->orgs[world.rich].credits);
+	uint64_t used = 0;
+
+	core_thread_init(t, &world, stage("rules, 6 budget", true), 0, 1);
+	cr_assert(t->stage->chunk(t));
+	core_thread_init(t, &world, stage("rules, 6 credits", true), 0, 1);
+	cr_assert(t->stage->chunk(t));
+	for (uint32_t i = 0; i < CORE_HOT_KEYS; i++)
+		used += USED_UNITS(
+			atomic_load(&a->keys[world.org_count + 1 + i].used));
+	cr_assert_eq(used, 2 * CORE_CHUNK);
+	cr_assert_eq(BUDGET_UNITS(atomic_load(&a->projects[1].budgets[0].used)),
+		     CORE_CHUNK);
+	cr_assert_not_null(c);
+	cr_assert_eq(atomic_load(&c->pools[0].used), CORE_CHUNK);
+	free(t);
+}
+
 static void expect_wrong(const char *name, bool hot)
 {
 	struct core_run_result r;
@@ -136,4 +195,32 @@ Test(core, key_that_the_table_does_not_know_fails_the_probe)
 	world.keys[3].hash[KEY_HASH_SKIP] ^= 1;
 	expect_wrong("key table", false);
 	expect_wrong("decide, hashed", false);
+}
+
+Test(core, words_that_do_not_agree_fail_the_claim)
+{
+	atomic_fetch_add(
+		&core_meters(&world.file.arena, &world.file.arena.orgs[7])
+			 ->words[1],
+		1);
+	expect_wrong("claim, 3", false);
+	expect_wrong("claim, 6", false);
+}
+
+static struct rule *hot_rule(enum core_plan plan, unsigned i)
+{
+	struct plan *p = block_at(&world.file.arena, world.rules.hot[plan]);
+
+	cr_assert_not_null(p);
+	return &p->rules[i];
+}
+
+Test(core, rule_that_denies_fails_the_decision)
+{
+	hot_rule(CORE_MIXED_6, 5)->limit = 0;
+	expect_wrong("rules, 6", true);
+	expect_wrong("rules, 6 budget", true);
+	expect_wrong("rules, 6 credits", true);
+	hot_rule(CORE_LEVELS_6, 3)->limit = 0;
+	expect_wrong("rules, 6 levels", true);
 }

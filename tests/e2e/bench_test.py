@@ -282,7 +282,12 @@ class Core(unittest.TestCase):
         self.assertEqual({row['stage'] for row in rows},
                          {'keytext', 'sha256', 'siphash', 'memo', 'key table',
                           'window, allowed', 'window, denied', 'decide, raw',
-                          'decide, hashed', 'decide, denied'})
+                          'decide, hashed', 'decide, denied',
+                          *(f'claim, {n}' for n in (1, 3, 6)),
+                          *(f'rules, {n}' for n in (1, 3, 6)),
+                          *(f'rules, {n} GCRA' for n in (1, 3, 6)),
+                          *(f'rules, 6 {what}' for what in
+                            ('levels', 'budget', 'credits'))})
         self.assertEqual([row['threads'] for row in rows],
                          [1, 2] * (len(rows) // 2))
         for row in rows:
@@ -292,6 +297,12 @@ class Core(unittest.TestCase):
                 self.assertLessEqual(row[f'{name}_min'], row[name])
                 self.assertLessEqual(row[name], row[f'{name}_max'])
                 self.assertGreater(row[f'{name}_min'], 0)
+            if row['stage'].startswith('rules'):
+                self.assertEqual(row['reference'],
+                                 'claim, ' + row['stage'][7])
+                self.assertGreater(row['ratio_min'], 0)
+            else:
+                self.assertNotIn('ratio', row)
             self.assertIs(type(row['commit']), str)
             self.assertEqual(row['arena'], 'tmpfs')
 
@@ -304,6 +315,13 @@ class Core(unittest.TestCase):
                           if '|' in line][1:],
                          [['window,', 'denied', 'hot'],
                           ['window,', 'denied', 'spread']])
+
+    def test_what_a_stage_is_compared_with_is_measured_too(self):
+        r = bench('core', *self.SMALL, '--stage', 'rules, 3 GCRA',
+                  '--threads', '1', '--json')
+        self.assertEqual(r.returncode, 0, r.stderr)
+        self.assertEqual({row['stage'] for row in json.loads(r.stdout)},
+                         {'rules, 3 GCRA', 'claim, 3'})
 
     def test_several_stages_can_be_chosen(self):
         r = bench('core', *self.SMALL, '--stage', 'siphash', '--stage',
