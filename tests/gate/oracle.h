@@ -449,8 +449,7 @@ static inline void o_admit(struct oracle *o, const struct o_ask *a, uint64_t ns,
 	for (i = 0; i < o->rules_count; i++) {
 		const struct o_rule *r = &o->rules[i];
 
-		if (r->kind != O_FLIGHT ||
-		    (r->route != 0 && r->route != a->route))
+		if (r->kind != O_FLIGHT || o_subject(o, i, a) < 0)
 			continue;
 		leased = true;
 		if (r->span > ticks)
