@@ -267,7 +267,9 @@ static void told_outside(const struct gate *g, struct ask *a, unsigned i,
 		a->outside_shadow |= (uint16_t)(1u << i);
 		return;
 	}
-	if (denied_before(a))
+	/* Of several the one with the longest wait. */
+	if (denied_before(a) &&
+	    (a->outside_rule < 0 || step_wait(&a->outside) >= step_wait(m)))
 		return;
 	a->outside = *m;
 	a->outside_rule = (int8_t)i;
@@ -405,8 +407,6 @@ static void place_rules(struct gate *g, struct ask *a, uint32_t org,
 		place_rule(g, a, i, org, now);
 		if (r->level == LEVEL_ADDRESS && a->at[i].meter != NULL)
 			hold_outside(g, a, i, now);
-		if (denied_before(a) && likely(a->explain == NULL))
-			break;
 	}
 	if (a->refused != REASON_ALLOW)
 		release_outside(g, a, now, false);

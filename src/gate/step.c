@@ -250,12 +250,6 @@ static inline void tell(struct verdict *v, const struct rule *r,
 static_assert(sizeof(((struct verdict *)0)->limit_name) == RULE_NAME_LEN,
 	      "a rule's name");
 
-/* Longer than any other wait: never. */
-static uint64_t wait_of(const struct meter_answer *m)
-{
-	return m->retry_ms != 0 ? m->retry_ms : UINT64_MAX;
-}
-
 /* Do all rules allow it? What those in the shadow say is noted. */
 static bool rules_fit(struct step *s, struct ask *a)
 {
@@ -274,8 +268,8 @@ static bool rules_fit(struct step *s, struct ask *a)
 	return true;
 }
 
-/* The numbers of the rule with the longest wait. */
-static void tell_denied(struct step *s, struct ask *a)
+/* The numbers of the rule with the longest wait; returns that. */
+static uint64_t tell_denied(struct step *s, struct ask *a)
 {
 	struct meter_answer m, worst = {.fits = true};
 	const struct rule *rules = s->plan->rules;
@@ -295,12 +289,13 @@ static void tell_denied(struct step *s, struct ask *a)
 		if (view_fits(v, units))
 			continue;
 		view_answer(v, units, &m);
-		if (!worst.fits && wait_of(&worst) >= wait_of(&m))
+		if (!worst.fits && step_wait(&worst) >= step_wait(&m))
 			continue;
 		worst = m;
 		a->tripped = (int8_t)i;
 	}
 	tell(a->verdict, &rules[a->tripped], &worst);
+	return step_wait(&worst);
 }
 
 /* The numbers of the rule with the least room. */
@@ -417,6 +412,25 @@ static bool repeated(struct step *s, const struct ask *a)
 	return true;
 }
 
+/* What was refused before the organization was asked. */
+static void decide_refused(struct step *s, struct ask *a)
+{
+	struct verdict *v = a->verdict;
+
+	if (a->outside_rule < 0) {
+		tell_least(s, a);
+		v->reason = a->refused;
+		v->retry_ms = 0; /* waiting does not help */
+	} else if (!rules_fit(s, a) &&
+		   tell_denied(s, a) > step_wait(&a->outside)) {
+		v->reason = (uint8_t)denied_by(s, a);
+	} else {
+		a->tripped = a->outside_rule;
+		v->reason = a->refused;
+		tell(v, &s->plan->rules[a->tripped], &a->outside);
+	}
+}
+
 static void decide(struct step *s, struct ask *a)
 {
 	struct verdict *v = a->verdict;
@@ -433,13 +447,7 @@ static void decide(struct step *s, struct ask *a)
 		return;
 	}
 	if (unlikely(a->refused != REASON_ALLOW && a->refused != REASON_FULL)) {
-		tell_least(s, a);
-		v->reason = a->refused;
-		v->retry_ms = 0; /* waiting does not help */
-		if (a->outside_rule >= 0) {
-			a->tripped = a->outside_rule;
-			tell(v, &s->plan->rules[a->tripped], &a->outside);
-		}
+		decide_refused(s, a);
 		return;
 	}
 	if (!rules_fit(s, a)) {

@@ -60,7 +60,7 @@ struct ask {
 	uint16_t pending;      /* rules outside: units are held there */
 	uint16_t shadow;       /* out: rules that would have denied */
 	int8_t tripped;        /* out: rule that denied, or -1 */
-	int8_t outside_rule;   /* one outside that has denied, or -1 ... */
+	int8_t outside_rule;   /* of those outside that deny, or -1 ... */
 	uint16_t outside_shadow;
 	struct meter_answer outside;         /* ... and what it says */
 	struct explaining *explain;          /* or NULL: did not ask for it */
@@ -144,6 +144,13 @@ void budget_read(const struct budget *b, uint64_t used, uint64_t returned,
 /* Units that the pool has for this route at this time; the words as above. */
 uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t returned,
 		   uint64_t route, uint64_t wall_ms);
+
+/* Of several rules that deny the one with the longest wait is named; never is
+ * longer than any other. */
+static inline uint64_t step_wait(const struct meter_answer *m)
+{
+	return m->retry_ms != 0 ? m->retry_ms : UINT64_MAX;
+}
 
 /* What rule `i` sees of the check in this attempt; NULL: nothing, or it is
  * outside the organization. */

@@ -471,6 +471,42 @@ Test(step, repeated_request_is_allowed_before_anything_is_full)
 	gate_scene_close(&s);
 }
 
+/* Those outside the organization too. */
+Test(step, longest_wait_of_all_levels_is_named)
+{
+	struct check_extra extra = {.has_address = true, .address = {32, 1}};
+	struct rule rules[4];
+	struct verdict v;
+
+	open_scene();
+	rules[0] = fixture_window(3, 50 * MS);
+	rules[1] = fixture_rule(&s.f, fixture_window(2, 10 * MS), LEVEL_ADDRESS,
+				9);
+	rules[2] = fixture_rule(&s.f, fixture_window(2, 30 * MS), LEVEL_ADDRESS,
+				9);
+	rules[3] = fixture_rule(&s.f, fixture_window(2, 70 * MS), LEVEL_KEY, 9);
+	open_with(rules, 4);
+	cr_assert_eq(ask(1, 2, &extra, T0).reason, REASON_ALLOW);
+	v = ask(1, 1, &extra, T0); /* 1, 2 and 3 */
+	cr_expect_eq(v.reason, REASON_RATE_LIMITED);
+	cr_expect_eq(v.window_ms, rules[3].period_ms);
+	cr_expect_eq(v.retry_ms, v.reset_ms);
+	v = ask(2, 1, &extra, T0); /* 1 and 2 */
+	cr_expect_eq(v.reason, REASON_RATE_LIMITED);
+	cr_expect_eq(v.window_ms, rules[2].period_ms);
+	cr_expect_eq(ask(2, 1, NULL, T0).reason, REASON_ALLOW);
+	v = ask(2, 1, &extra, T0); /* 0, 1 and 2 */
+	cr_expect_eq(v.window_ms, rules[0].period_ms);
+	v = ask(2, 3, &extra, T0); /* all but the first can never */
+	cr_expect_eq(v.reason, REASON_COST_ABOVE_LIMIT);
+	cr_expect_eq(v.retry_ms, 0);
+	v = ask(2, 2, &extra, T0 + 60 * NS_PER_MS); /* nothing is held */
+	cr_expect_eq(v.reason, REASON_RATE_LIMITED);
+	cr_expect_eq(v.window_ms, rules[3].period_ms);
+	cr_expect_eq(tripped(1, 3) + tripped(1, 2) + tripped(1, 0), 4);
+	gate_scene_close(&s);
+}
+
 /* ---- holds ---- */
 
 Test(step, every_hold_has_a_name_and_each_its_own)
