@@ -447,8 +447,7 @@ static bool leases(const struct plan *plan, const struct ask *a,
 	return any;
 }
 
-static struct cell *cell_of(struct gate *g, const struct key *key,
-			    uint32_t number)
+struct cell *gate_cell(struct gate *g, const struct key *key, uint32_t number)
 {
 	const struct route *route = routes_at(g->options.routes, number);
 	uint32_t slot = (uint32_t)(key - g->arena->keys), entry;
@@ -503,7 +502,7 @@ static void place_hold(struct gate *g, struct ask *a, uint32_t org,
 		if (ms * CLOCK_TICKS_PER_MS > a->hold_ticks)
 			a->hold_ticks = ms * CLOCK_TICKS_PER_MS;
 	}
-	a->cell = a->cell != NULL ? a->cell : cell_of(g, a->key, ROUTE_NONE);
+	a->cell = a->cell != NULL ? a->cell : gate_cell(g, a->key, ROUTE_NONE);
 	a->hold = a->cell != NULL ? take_hold(g, &slot) : NULL;
 	if (a->hold == NULL) {
 		a->refused = REASON_FULL;
@@ -563,7 +562,7 @@ static void place(struct gate *g, struct ask *a, uint32_t org,
 	if (a->refused != REASON_ALLOW || a->peek)
 		return;
 	if (a->route != 0)
-		a->cell = cell_of(g, a->key, a->route_number);
+		a->cell = gate_cell(g, a->key, a->route_number);
 	if (reserve || leased)
 		place_hold(g, a, org, reserve);
 }
@@ -675,7 +674,7 @@ static void count_denials(struct gate *g, const struct key *key, uint32_t route,
 			  uint8_t reason, unsigned n)
 {
 	int denial = denial_of(reason);
-	struct cell *cell = denial >= 0 ? cell_of(g, key, route) : NULL;
+	struct cell *cell = denial >= 0 ? gate_cell(g, key, route) : NULL;
 
 	if (cell != NULL)
 		/* PAIRS: the collector's load: a number. */

@@ -101,6 +101,10 @@ struct gate_subject {
 uint64_t gate_subject(const struct arena *a, const struct rule *r,
 		      const struct gate_subject *of);
 
+/* For gate/settle.c: where the key's use of this route (gate/routes.h) is
+ * counted, until the end of the epoch section; NULL: there is no room. */
+struct cell *gate_cell(struct gate *g, const struct key *key, uint32_t number);
+
 /* ---- gate/settle.c ---- */
 
 /*

@@ -155,7 +155,11 @@ static bool settle(struct gate *g, uint32_t slot, uint64_t state, uint64_t cost,
 	t.key = &a->keys[subject >> 32];
 	t.route = atomic_load_explicit(&t.hold->route, memory_order_relaxed);
 	t.units = atomic_load_explicit(&t.hold->units, memory_order_relaxed);
-	t.cell = (struct cell *)(void *)(a->base + cell);
+	/* The one that was charged may have become another key's since: it was
+	 * at rest as soon as usage.db had it. */
+	t.cell = gate_cell(g, t.key, routes_find(g->options.routes, t.route));
+	if (t.cell == NULL)
+		t.cell = (struct cell *)(void *)(a->base + cell);
 	t.project = t.key->project != 0 ? &a->projects[t.key->project] : NULL;
 	s->org = &a->orgs[(uint32_t)subject];
 	s->wall_ms = wall_ms;

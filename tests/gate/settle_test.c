@@ -63,6 +63,42 @@ static void open_scene(void)
 	gate_scene_key(&s, 2, 1, 0);
 }
 
+static bool at_rest(const void *state, void *arg)
+{
+	(void)state;
+	(void)arg;
+	return true;
+}
+
+Test(settle, cell_of_usage_that_became_anothers_is_left_alone)
+{
+	struct arena *a;
+	struct subjects cells;
+	struct verdict v;
+	struct cell *was;
+	uint32_t cursor = 0, entry;
+	uint64_t hash = 1;
+
+	open_scene();
+	a = s.f.arena;
+	v = reserve(2, 40, NULL, T0);
+	cr_assert_eq(v.reason, REASON_ALLOW);
+	was = (struct cell *)(void *)(a->base +
+				      fixture_get(
+					      &hold_at(a, HOLD_ID_SLOT(v.hold))
+						       ->cell));
+	cr_assert(subjects_open(&cells, a, fixture_get(&a->header->cells)));
+	subjects_retire(&cells, &s.gate.claim, &cursor, UINT32_MAX, at_rest,
+			NULL);
+	cr_assert_eq(subjects_free(&cells, &s.gate.claim, at_rest, NULL), 1);
+	do
+		entry = subjects_take(&cells, &s.gate.claim,
+				      subjects_hash2(7, hash++, 0));
+	while (entry == SUBJECTS_FULL || subjects_state(&cells, entry) != was);
+	cr_assert_eq(gate_scene_settle(&s, v.hold, 0, T0).reason, REASON_ALLOW);
+	cr_expect_eq(fixture_get(&was->returned), 0);
+}
+
 Test(settle, as_reserved_changes_nothing_but_the_leases)
 {
 	struct verdict v, w;
