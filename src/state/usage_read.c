@@ -192,6 +192,9 @@ static int add_pending(struct reading *r)
 			.checks = USED_CHECKS(b->changes[i].rest),
 			.units = USED_UNITS(b->changes[i].rest)};
 
+		/* All of it is in cells. */
+		if (b->changes[i].rest == 0)
+			continue;
 		rc = add_live(r, &b->changes[i].subject, "", &sums);
 	}
 	return rc;

@@ -232,7 +232,7 @@ static void note(const struct usage_row *r, void *arg)
 	found[found_count++].denied = r->denied[DENIAL_RATE];
 }
 
-static void expect_report(void)
+static void report(void)
 {
 	struct usage_query q = {.org = org.slot,
 				.org_id = org.id,
@@ -247,6 +247,11 @@ static void expect_report(void)
 	cr_assert_eq(usage_read(u, w.records, &q, note, NULL, &more, err,
 				sizeof(err)),
 		     0, "%s", err);
+}
+
+static void expect_report(void)
+{
+	report();
 	cr_assert_eq(found_count, 4);
 	cr_expect_str_eq(found[0].group, "");
 	cr_expect_eq(found[0].units, 1);
@@ -274,6 +279,19 @@ Test(usage_cells, checks_are_in_the_rows_of_their_routes)
 	cr_expect_eq(row("extract", "checks"), 1);
 	cr_expect_eq(row("other", "checks"), 2);
 	cr_expect_eq(row("", "checks"), 1);
+}
+
+/* Pending or in rows: nothing is a route that nobody asked for. */
+Test(usage_cells, what_is_all_on_routes_makes_no_row_of_none)
+{
+	cr_assert_eq(ask("extract", 3), REASON_ALLOW);
+	report();
+	cr_assert_eq(found_count, 1);
+	cr_expect_str_eq(found[0].group, "extract");
+	collect();
+	report();
+	cr_assert_eq(found_count, 1);
+	cr_expect_str_eq(found[0].group, "extract");
 }
 
 /* Another order of routes after a restart: a cell stays whose it was. */
