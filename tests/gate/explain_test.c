@@ -325,3 +325,26 @@ Test(explain, or_not_a_denial_comes_before_no_room)
 	expect(&v, "each", false, 5, 0, 0);
 	expect(&v, "address", false, 1, 0, EXPLAIN_DECIDED);
 }
+
+Test(explain, subjects_that_count_as_full_are_told)
+{
+	struct rule rules[] = {
+		fixture_window(10, 1000 * MS),
+		table_rule(fixture_gcra(5, 1000000), "each", LEVEL_KEY, 10),
+		table_rule(fixture_gcra(5, 1000000), "address", LEVEL_ADDRESS,
+			   10)};
+	struct verdict v;
+
+	rules[2].flags = RULE_SHADOW;
+	subjects_fill(scene.f.arena, rules[1].table, T + 3000 * NS_PER_MS);
+	subjects_fill(scene.f.arena, rules[2].table, T + 4000 * NS_PER_MS);
+	gate_scene_org(&scene, 1, rules, 3);
+	gate_scene_key(&scene, 1, 1, 0);
+	v = explained(1, 1, 0, &from_address);
+	cr_assert_eq(v.reason, REASON_RATE_LIMITED);
+	expect(&v, "org", true, 10, 10, 0);
+	expect(&v, "each", false, 5, 0, EXPLAIN_DECIDED);
+	cr_assert_eq(line_of(&v, "each")->retry_ms, 3000);
+	expect(&v, "address", false, 5, 0, EXPLAIN_SHADOW);
+	cr_assert_eq(line_of(&v, "address")->retry_ms, 4000);
+}
