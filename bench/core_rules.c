@@ -195,7 +195,7 @@ static bool claim_words(struct claim *c, struct org *org, unsigned count)
 
 bool claim_chunk(struct core_thread *t)
 {
-	const struct core_key *keys[CORE_FETCH_MAX];
+	const struct core_key *keys[CORE_FETCH_MAX] = {NULL};
 	uint32_t batch = t->stage->batch;
 	bool right = true;
 
@@ -238,7 +238,7 @@ bool rules_chunk(struct core_thread *t)
 	struct arena *a = t->gate.arena;
 	struct step *s = &t->gate.step;
 	struct ask *ask = &s->asks[0];
-	const struct core_key *keys[CORE_FETCH_MAX];
+	const struct core_key *keys[CORE_FETCH_MAX] = {NULL};
 	struct instant now = instant_now();
 	bool right = true;
 

@@ -219,7 +219,7 @@ static void take_everywhere(struct core_world *w, const struct instant *now,
 			    bool all)
 {
 	struct arena *a = &w->file.arena;
-	struct verdict verdict;
+	struct verdict verdict = {.remaining = 0};
 	struct plain_ask ask = {
 		.key = &a->keys[0], .verdict = &verdict, .cost = 1};
 	struct claim c;

@@ -107,7 +107,7 @@ static void collect(void)
 }
 
 /* One number from the database, as any other program reads it. */
-static int64_t ask(const char *fmt, ...)
+static int64_t __attribute__((format(printf, 1, 2))) ask(const char *fmt, ...)
 {
 	char path[128], sql[512];
 	sqlite3_stmt *st;
