@@ -163,8 +163,9 @@ static void fetch(const struct core_thread *t, const struct core_key *const *k)
 		}
 		if (shapes[t->stage->plan].windows > 0)
 			meter_prefetch(a, &org->first);
-		for (unsigned j = 0; j < words; j += 2)
-			__builtin_prefetch(&m->more[j], 1);
+		for (size_t at = 0; at < words * sizeof(struct meter);
+		     at += LINE_BYTES)
+			__builtin_prefetch((const uint8_t *)m + at, 1);
 	}
 }
 
