@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/counters.h"
 #include "gate/explain.h"
+#include "gate/own.h"
 
 /* Words that a check changes at most besides its rules and pools: its key's
  * total, the cell, the hold, the request id's two, and the budgets. */
@@ -582,6 +583,8 @@ void step_run(struct step *s, const struct instant *now, uint64_t wall_ms)
 	unsigned from = 0, done, i;
 
 	s->wall_ms = wall_ms;
+	if (s->count == 1 && own_run(s, now))
+		return;
 	while (from < s->count) {
 		done = attempt(s, from, now);
 		if (done == 0) {

@@ -599,3 +599,29 @@ Test(step, largest_plan_and_most_pools_fit_into_a_claim)
 	}
 	gate_scene_close(&s);
 }
+
+Test(step, reset_of_several_rules_leaves_room_for_what_there_was_at_first)
+{
+	struct rule rules[2] = {fixture_gcra(3, 3600000 * NS_PER_MS),
+				fixture_window(9, 3600000 * MS)};
+	struct org *org;
+	unsigned i;
+
+	open_scene();
+	open_with(rules, 2);
+	org = &s.f.arena->orgs[1];
+	for (i = 0; i < 5; i++) {
+		cr_assert_eq(ask(3, 3, NULL, instant_now().ns).reason,
+			     REASON_ALLOW);
+		cr_assert_eq(ask(3, 1, NULL, instant_now().ns).reason,
+			     REASON_RATE_LIMITED);
+		meter_reset(&s.gate.claim, &org->gate,
+			    &gate_scene_plan(&s, org)->rules[0], &org->first,
+			    NULL, 0);
+		meter_reset(&s.gate.claim, &org->gate,
+			    &gate_scene_plan(&s, org)->rules[1],
+			    org_meter(s.f.arena, org, 1), NULL, 0);
+	}
+	cr_assert_eq(used(3), used_add(0, 15, 5));
+	gate_scene_close(&s);
+}

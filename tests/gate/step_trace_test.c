@@ -31,6 +31,7 @@ struct trace {
 	uint64_t ids[256]; /* of holds, some of them gone */
 	unsigned ids_count;
 	bool plain, features;
+	bool own; /* windows and GCRA of the organization only */
 	uint64_t decisions;
 	unsigned step;
 };
@@ -54,10 +55,12 @@ static void random_rule(unsigned i)
 	/* A plan has so many of them at most. */
 	if (o->kind == O_FLIGHT && i >= HOLD_LEASES_MAX)
 		o->kind = O_WINDOW;
-	o->level = t.plain ? O_ORG : (enum o_level)below(4);
+	if (t.own && o->kind == O_FLIGHT)
+		o->kind = O_BUCKET;
+	o->level = t.plain || t.own ? O_ORG : (enum o_level)below(4);
 	o->limit = 1 + below(below(3) ? LIMIT_TOP : 8);
 	if (!t.plain) {
-		o->shadow = below(6) == 0;
+		o->shadow = !t.own && below(6) == 0;
 		o->requests = below(6) == 0;
 		o->route = below(4) == 0 ? 1 + below(ROUTES) : 0;
 	}
@@ -513,7 +516,6 @@ static void run(unsigned scenes, unsigned steps, bool plain, bool features,
 	uint64_t reasons[REASON_COUNT] = {0};
 	unsigned scene, i;
 
-	memset(&t, 0, sizeof(t));
 	t.rng.state = test_seed(who);
 	for (scene = 0; scene < scenes; scene++) {
 		t.plain = plain;
@@ -552,7 +554,8 @@ static void run(unsigned scenes, unsigned steps, bool plain, bool features,
 	cr_assert_gt(reasons[REASON_COST_ABOVE_LIMIT], t.decisions / 1000);
 	if (!features)
 		return;
-	cr_assert(plain || reasons[REASON_CONCURRENCY] > t.decisions / 1000);
+	cr_assert(plain || t.own ||
+		  reasons[REASON_CONCURRENCY] > t.decisions / 1000);
 	cr_assert_gt(reasons[REASON_BUDGET], t.decisions / 1000);
 	cr_assert_gt(reasons[REASON_CREDITS], t.decisions / 1000);
 	cr_assert_gt(repeated, t.decisions / 5000);
@@ -578,4 +581,17 @@ Test(step_trace, mixed_rules)
 Test(step_trace, mixed_rules_and_everything_else)
 {
 	run(100, 2500, false, true, "mixed_rules_and_everything_else");
+}
+
+/* What gate/own decides, and one that it leaves to others now and then. */
+Test(step_trace, own_rules)
+{
+	t.own = true;
+	run(50, 2500, false, false, "own_rules");
+}
+
+Test(step_trace, own_rules_and_everything_else)
+{
+	t.own = true;
+	run(50, 2500, false, true, "own_rules_and_everything_else");
 }
