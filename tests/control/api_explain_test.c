@@ -276,7 +276,7 @@ Test(explain, a_reset_is_in_the_audit_trail_and_a_look_is_not)
 	lines = (json_int_t)json_array_size(value("audit"));
 	cr_assert_eq(reset("{\"name\":\"org\"}"), 200);
 	cr_assert_eq(call("GET", "/v1/audit", NULL), 200);
-	cr_assert_eq(json_array_size(value("audit")), lines + 1);
+	cr_assert_eq((json_int_t)json_array_size(value("audit")), lines + 1);
 	last = json_array_get(value("audit"), (size_t)lines);
 	cr_assert_str_eq(json_string_value(json_object_get(last, "action")),
 			 "limit.reset");
