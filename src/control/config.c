@@ -151,7 +151,8 @@ const struct option config_options[] = {
 	{"rule_subjects", OPTION_COUNT, "subjects", "4096", 16, 16777216,
 	 AT(rule_subjects), NULL,
 	 "Projects, keys, labels or addresses that a limit counts at a time, "
-	 "when it does not say (--max-subjects)."},
+	 "when it does not say (--max-subjects); fewer for windows so large "
+	 "that they would take more than 160 MiB."},
 	{"usage_interval", OPTION_SECONDS, "seconds", "5s", 1, 3600,
 	 AT(usage_interval_s), NULL,
 	 "What was used is added to state/usage.db this often, and at the turn "

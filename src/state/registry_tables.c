@@ -83,6 +83,21 @@ static struct rule_table *new_entry(struct registry *g)
 	return &g->tables[g->tables_count++];
 }
 
+/* A large window has large entries: fewer of them, when nobody said how
+ * many. */
+#define TABLE_BYTES_USUAL (UINT64_C(160) << 20)
+#define SUBJECTS_USUAL_MIN 256u
+
+static uint32_t usual_subjects(const struct registry *g, uint32_t stride)
+{
+	uint32_t count = g->options.subjects;
+
+	while (count / 2 >= SUBJECTS_USUAL_MIN &&
+	       subjects_bytes(count, stride) > TABLE_BYTES_USUAL)
+		count /= 2;
+	return count;
+}
+
 static int make_block(struct registry *g, uint32_t count, uint32_t stride,
 		      uint64_t *ret_block)
 {
@@ -113,7 +128,8 @@ int tables_take(struct registry *g, struct rule *r, uint32_t subjects)
 		t->level = r->level;
 		t->stride = stride_of(r);
 		e = make_block(g,
-			       subjects != 0 ? subjects : g->options.subjects,
+			       subjects != 0 ? subjects
+					     : usual_subjects(g, t->stride),
 			       t->stride, &t->block);
 		if (e < 0) {
 			t->block = 0;
