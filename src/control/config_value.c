@@ -127,7 +127,7 @@ int config_parse_rate(const char *text, uint64_t *ret_units,
 int config_parse_limit(const char *text, uint32_t *ret_limit,
 		       uint64_t *ret_window_ms)
 {
-	uint64_t limit, window_ms;
+	uint64_t limit = 0, window_ms = 0;
 	int r = config_parse_rate(text, &limit, &window_ms);
 
 	if (r < 0)
