@@ -2,78 +2,13 @@
 #include "gate/meter.h"
 
 #include "base/check.h"
+#include "gate/window.h"
 
 /* ---- the entries of a window ---- */
 
-/* Bits of the total, and how much coarser than a tick the stamp is. Exact
- * windows: 2^46 ticks are 8.9 years, totals of at most LIMIT units apart
- * within 2^18. Coarse ones: 256 us, 2^40 of them 8.9 years as well. */
-#define EXACT_BITS 18u
-#define COARSE_BITS 24u
-#define COARSE_SHIFT 6u
-static_assert(METER_EXACT_MAX < 1u << (EXACT_BITS - 1),
-	      "differences are clear");
-static_assert(LIMIT_MAX < 1u << (COARSE_BITS - 1), "differences are clear");
-
-static inline unsigned shift_of(unsigned bits)
-{
-	return bits == COARSE_BITS ? COARSE_SHIFT : 0;
-}
-
-static inline uint64_t total_mask(unsigned bits)
-{
-	return (UINT64_C(1) << bits) - 1;
-}
-
-static inline uint64_t entry_stamp(unsigned bits, uint64_t e)
-{
-	return e >> bits << shift_of(bits);
-}
-
-static inline uint64_t entry_make(unsigned bits, uint64_t stamp, uint64_t total)
-{
-	return stamp >> shift_of(bits) << bits | (total & total_mask(bits));
-}
-
-static inline unsigned ring_bits(uint64_t ring)
-{
-	return ring & RING_COARSE ? COARSE_BITS : EXACT_BITS;
-}
-
-static inline uint64_t entry(const struct view *v, uint64_t idx)
-{
-	return claim_load(&v->entries[idx & v->mask]);
-}
-
-static inline word_t *ring_entries(const struct arena *a, uint64_t ring)
-{
-	return (word_t *)(void *)(a->rings + RING_PLACE(ring) * LINE_BYTES);
-}
-
-/* Ticks until what has this stamp leaves: its tick may have ended just before
- * the next began, hence one more than the window. */
-static inline uint64_t leaves_in(const struct view *v, uint64_t stamp)
-{
-	uint64_t at = stamp + v->rule->span + 1;
-
-	return at > v->now.ticks ? at - v->now.ticks : 0;
-}
-
-/* Does an entry of this stamp count? Not when a reset came after it. */
-static inline bool counts(const struct view *v, uint64_t stamp)
-{
-	return stamp + v->rule->span + 1 > v->now.ticks &&
-	       stamp > entry_stamp(v->bits, v->base);
-}
-
-/* Where newest and oldest were seen last, one half of the word each. */
-#define HINT(newest, first) ((newest) << 32 | (first))
-
-/* How far after `at`, whose entry is `e`, the newest is: entries that came
- * later follow it, up to the newest. Those after that are older, or not used
- * yet. */
-static __attribute__((noinline)) uint64_t newest_after(const struct view *v,
-						       uint64_t at, uint64_t e)
+/* Entries that came later follow `at`, up to the newest. Those after that are
+ * older, or not used yet. */
+uint64_t window_newest_after(const struct view *v, uint64_t at, uint64_t e)
 {
 	uint64_t lo = 0, hi = v->mask + 1;
 
@@ -86,171 +21,6 @@ static __attribute__((noinline)) uint64_t newest_after(const struct view *v,
 			hi = mid;
 	}
 	return lo;
-}
-
-#define NEAR 4 /* entries that are looked at one after the other */
-
-/* The newest entry: from the hint on, as long as stamps grow. */
-static inline uint64_t find_newest(struct view *v, uint64_t hint)
-{
-	uint64_t at = hint >> 32 & v->mask, steps = 0;
-	uint64_t e = entry(v, at);
-
-	if (unlikely(e >> v->bits == 0)) {
-		/* Not used yet: a hint of another ring. Before the first lap
-		 * is over, entries are used from 1 on. */
-		at = 0;
-		e = entry(v, at);
-	}
-	for (;;) {
-		uint64_t next = entry(v, at + 1);
-
-		if (next >> v->bits <= e >> v->bits)
-			break;
-		if (unlikely(steps++ == NEAR)) {
-			at += newest_after(v, at, e);
-			e = entry(v, at);
-			at &= v->mask;
-			break;
-		}
-		at = (at + 1) & v->mask;
-		e = next;
-	}
-	v->newest = at;
-	return e;
-}
-
-/* Sets first to the oldest entry that counts, given that the newest does, and
- * returns the one before it; when there is none (all entries count), itself. */
-static inline uint64_t find_first(struct view *v, uint64_t hint)
-{
-	uint64_t oldest = v->newest + 1, from = hint & UINT32_MAX, before;
-	uint64_t lo, hi, end = v->newest + 1 + v->mask, step = 1;
-
-	/* Indexes from here on run from oldest to end, the newest. */
-	from = oldest + ((from - oldest) & v->mask);
-	before = entry(v, from - 1);
-	if (from == oldest) {
-		before = entry(v, from);
-	} else if (counts(v, entry_stamp(v->bits, before))) {
-		/* Too far: another lap, or a longer window. */
-		from = oldest;
-		before = entry(v, from);
-	}
-	lo = hi = from;
-	while (hi < end) {
-		uint64_t e = entry(v, hi);
-
-		if (counts(v, entry_stamp(v->bits, e)))
-			break;
-		before = e;
-		lo = hi + 1;
-		hi += step;
-		step *= 2;
-	}
-	if (hi > end)
-		hi = end;
-	while (lo < hi) {
-		uint64_t mid = lo + (hi - lo) / 2;
-		uint64_t e = entry(v, mid);
-
-		if (counts(v, entry_stamp(v->bits, e))) {
-			hi = mid;
-		} else {
-			before = e;
-			lo = mid + 1;
-		}
-	}
-	v->first = lo & v->mask;
-	if (lo == oldest)
-		before = entry(v, lo);
-	return before;
-}
-
-static void read_window(struct view *v, struct arena *a, word_t *entries,
-			unsigned entries_log2)
-{
-	uint64_t hint, e;
-
-	/* PAIRS: nothing. A hint: any value leads to the same answer. */
-	hint = atomic_load_explicit(&v->meter->level, memory_order_relaxed);
-	v->bits = EXACT_BITS;
-	if (entries == NULL) {
-		uint64_t ring = claim_load(&v->meter->ring);
-
-		entries = ring_entries(a, ring);
-		entries_log2 = RING_LOG2(ring);
-		v->bits = ring_bits(ring);
-	}
-	v->entries = entries;
-	v->mask = (UINT64_C(1) << entries_log2) - 1;
-	e = find_newest(v, hint);
-	v->newest_stamp = entry_stamp(v->bits, e);
-	v->total = e & total_mask(v->bits);
-	v->used = 0;
-	v->live = counts(v, v->newest_stamp);
-	v->first = v->newest;
-	if (v->live) {
-		uint64_t before = find_first(v, hint);
-		uint64_t first = entry(v, v->first);
-
-		v->first_stamp = entry_stamp(v->bits, first);
-		v->used = (v->total - before) & total_mask(v->bits);
-		/* All entries count: how many units the oldest stands for is
-		 * not known any more, at least one. There is no room anyway:
-		 * the ring has as many entries as the limit units. */
-		if (unlikely(before == first)) {
-			v->used++;
-			if (v->used < v->rule->limit)
-				v->used = v->rule->limit;
-		}
-	}
-	v->word = &v->entries[v->newest];
-	v->from = v->to = e;
-}
-
-/* What stamps are rounded up to: what has fewer entries than units shares
- * them. */
-static inline uint64_t grain_of(const struct rule *r, unsigned bits,
-				uint64_t mask)
-{
-	uint64_t tick = UINT64_C(1) << shift_of(bits);
-
-	if (likely(r->limit <= mask + 1))
-		return tick;
-	return (r->span / (mask - 1) + tick) & ~(tick - 1);
-}
-
-static inline uint64_t admission_stamp(const struct view *v)
-{
-	uint64_t stamp = v->now.ticks;
-	uint64_t reset = entry_stamp(v->bits, v->base);
-	uint64_t grain = grain_of(v->rule, v->bits, v->mask);
-
-	if (unlikely(stamp <= reset))
-		stamp = reset + 1;
-	if (grain > 1)
-		stamp = (stamp + grain - 1) / grain * grain;
-	if (unlikely(stamp > CLOCK_TICK_MAX))
-		stamp = CLOCK_TICK_MAX;
-	return stamp > v->newest_stamp ? stamp : v->newest_stamp;
-}
-
-static void charge_window(struct view *v, uint32_t units)
-{
-	uint64_t stamp = admission_stamp(v);
-
-	if (stamp != v->newest_stamp && v->from == v->to) {
-		v->word = &v->entries[(v->newest + 1) & v->mask];
-		v->from = claim_load(v->word);
-	}
-	v->total += units;
-	v->used += units;
-	v->newest_stamp = stamp;
-	if (!v->live)
-		v->first_stamp = stamp;
-	v->live = true;
-	v->to = entry_make(v->bits, stamp, v->total);
 }
 
 /* Ticks until `need` more of the units have left than there have now. */
@@ -273,38 +43,14 @@ static uint64_t left_in(const struct view *v, uint64_t need)
 	return leaves_in(v, entry_stamp(v->bits, entry(v, lo)));
 }
 
-/*
- * Ticks to milliseconds, rounded up. The last tick is left out: it is there
- * because the check's own tick had begun already, and a reply needs longer than
- * 4 us to arrive. With it, a check that fills a window of 60 s would be told to
- * come back in 60,001 ms, which HTTP rounds to 61 s. A last tick that stands
- * alone is 1 ms: 0 would say that the window is at rest.
- */
-static inline uint64_t ticks_to_ms(uint64_t ticks)
-{
-	if (ticks == 1)
-		return 1;
-	return (ticks + CLOCK_TICKS_PER_MS - 2) / CLOCK_TICKS_PER_MS;
-}
-
-uint64_t view_rests_ms(const struct view *v)
-{
-	return v->live ? ticks_to_ms(leaves_in(v, v->newest_stamp)) : 0;
-}
-
-uint64_t view_more_ms(const struct view *v)
-{
-	return v->live ? ticks_to_ms(leaves_in(v, v->first_stamp)) : 0;
-}
-
 static void answer_window(const struct view *v, uint32_t units,
 			  struct meter_answer *out)
 {
 	uint32_t limit = v->rule->limit;
 
 	out->remaining = v->used < limit ? limit - (uint32_t)v->used : 0;
-	out->reset_ms = view_rests_ms(v);
-	out->retry_ms = view_more_ms(v);
+	out->reset_ms = window_rests_ms(v);
+	out->retry_ms = window_more_ms(v);
 	if (out->fits)
 		return;
 	if (units > limit)
@@ -391,21 +137,18 @@ void view_read(struct view *v, struct arena *a, const struct rule *rule,
 	       struct meter *meter, word_t *entries, unsigned entries_log2,
 	       const struct instant *now)
 {
+	if (rule->algorithm == RULE_WINDOW) {
+		window_read(v, a, rule, meter, entries, entries_log2, now);
+		return;
+	}
 	v->rule = rule;
 	v->meter = meter;
 	v->now = *now;
 	v->base = claim_load(&meter->base);
-	switch (rule->algorithm) {
-	case RULE_WINDOW:
-		read_window(v, a, entries, entries_log2);
-		break;
-	case RULE_GCRA:
+	if (rule->algorithm == RULE_GCRA)
 		read_gcra(v);
-		break;
-	default:
+	else
 		read_leases(v);
-		break;
-	}
 }
 
 bool view_fits(const struct view *v, uint32_t units)
@@ -428,7 +171,7 @@ void view_charge(struct view *v, uint32_t units)
 {
 	switch (v->rule->algorithm) {
 	case RULE_WINDOW:
-		charge_window(v, units);
+		window_charge(v, units);
 		return;
 	case RULE_GCRA:
 		v->level = tat(v) + units * v->rule->unit_ns;
@@ -462,17 +205,8 @@ void view_answer(const struct view *v, uint32_t units,
 
 void view_charged(const struct view *v)
 {
-	uint64_t newest;
-
-	if (v->rule->algorithm != RULE_WINDOW)
-		return;
-	newest = (uint64_t)(v->word - v->entries);
-	if (newest == v->newest && v->first == v->newest)
-		return;
-	/* PAIRS: read_window(), relaxed: a hint. */
-	atomic_store_explicit(&v->meter->level,
-			      HINT(newest, v->used == 0 ? newest : v->first),
-			      memory_order_relaxed);
+	if (v->rule->algorithm == RULE_WINDOW)
+		window_charged(v);
 }
 
 bool meter_rests(const struct rule *rule, struct arena *a,
@@ -563,7 +297,7 @@ static void filler_put(struct filler *f, uint64_t stamp, uint64_t units)
 
 static void filler_done(const struct filler *f, struct meter *meter)
 {
-	/* PAIRS: read_window(), relaxed: a hint. */
+	/* PAIRS: window_read(), relaxed: a hint. */
 	atomic_store_explicit(&meter->level,
 			      HINT(f->at & f->mask, f->at != 0 ? 1 : 0),
 			      memory_order_relaxed);
@@ -698,7 +432,7 @@ static void restore(struct filler *f, uint32_t limit, struct meter *meter,
 	size_t i = 0, room = f->mask;
 
 	/* In a full ring the units of the oldest are not known any more, but
-	 * taken for 1 (see read_window()). */
+	 * taken for 1 (see window_read()). */
 	if (count == room + 1 && limit <= count && in[0].units == 1)
 		room++;
 	if (count > room) {

@@ -88,6 +88,7 @@ struct view {
 	/* window */
 	word_t *entries;
 	uint64_t mask;
+	uint64_t dead;         /* entries up to this one do not count */
 	unsigned bits;         /* of an entry's total */
 	uint64_t newest;       /* index of the newest entry in memory */
 	uint64_t first;        /* of the oldest that is in the window */
@@ -127,9 +128,6 @@ void view_charge(struct view *v, uint32_t units);
 /* Whether or not it fits; units 0: a mere question. */
 void view_answer(const struct view *v, uint32_t units,
 		 struct meter_answer *ret_answer);
-/* Windows: until it is at rest, until the next unit comes back. */
-uint64_t view_rests_ms(const struct view *v);
-uint64_t view_more_ms(const struct view *v);
 /* After the claim got through: where the next view begins to look. */
 void view_charged(const struct view *v);
 

@@ -2,6 +2,7 @@
 #include "gate/own.h"
 
 #include "base/counters.h"
+#include "gate/window.h"
 
 #define NONE UINT32_MAX /* more than any limit */
 static_assert(LIMIT_MAX < NONE, "no limit is that large");
@@ -60,10 +61,10 @@ static inline bool add_window(struct step *s, struct view *v,
 			      const struct rule *r, struct meter *m,
 			      uint32_t units, struct least *least)
 {
-	view_read(v, s->arena, r, m, NULL, 0, &s->now);
-	if (!view_fits(v, units))
+	window_read(v, s->arena, r, m, NULL, 0, &s->now);
+	if (units > r->limit || v->used > r->limit - units)
 		return false;
-	view_charge(v, units);
+	window_charge(v, units);
 	claim_add(s->claim, v->word, v->from, v->to);
 	if (r->limit - (uint32_t)v->used >= least->remaining)
 		return true;
@@ -130,8 +131,8 @@ static inline void tell(struct verdict *v, const struct least *least)
 		r->period_ms < UINT32_MAX ? (uint32_t)r->period_ms : UINT32_MAX;
 	memcpy(v->limit_name, r->name, sizeof(v->limit_name));
 	if (least->view != NULL) {
-		v->reset_ms = (uint32_t)view_rests_ms(least->view);
-		v->retry_ms = (uint32_t)view_more_ms(least->view);
+		v->reset_ms = (uint32_t)window_rests_ms(least->view);
+		v->retry_ms = (uint32_t)window_more_ms(least->view);
 		return;
 	}
 	/* Something was charged, so it is not at rest: another unit comes when
@@ -170,7 +171,7 @@ bool own_run(struct step *s, const struct instant *now)
 			continue;
 		}
 		for (i = 0; i < s->views_count; i++)
-			view_charged(&s->views[i]);
+			window_charged(&s->views[i]);
 		tell(v, &least);
 		break;
 	}

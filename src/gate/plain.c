@@ -2,6 +2,7 @@
 #include "gate/plain.h"
 
 #include "base/counters.h"
+#include "gate/window.h"
 
 /* What all that are allowed in one claim are told alike. */
 struct told {
@@ -91,7 +92,7 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 		struct view v;
 		unsigned i;
 
-		view_read(&v, c->arena, rule, &org->first, NULL, 0, &at);
+		window_read(&v, c->arena, rule, &org->first, NULL, 0, &at);
 		for (i = 0; i < count; i++) {
 			struct plain_ask *a = &asks[i];
 
@@ -111,7 +112,7 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 				return;
 			continue;
 		}
-		view_charge(&v, (uint32_t)units);
+		window_charge(&v, (uint32_t)units);
 		claim_begin(c);
 		claim_add(c, v.word, v.from, v.to);
 		add_keys(c, asks, count);
@@ -121,8 +122,8 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 				counter_add(&c->counters->retries, 1);
 			continue;
 		}
-		view_charged(&v);
-		told_from(&told, &v, view_rests_ms(&v), view_more_ms(&v));
+		window_charged(&v);
+		told_from(&told, &v, window_rests_ms(&v), window_more_ms(&v));
 		for (i = 0; i < count; i++) {
 			struct verdict *to = asks[i].verdict;
 
