@@ -23,6 +23,16 @@ uint64_t window_newest_after(const struct view *v, uint64_t at, uint64_t e)
 	return lo;
 }
 
+void window_read_coarse(struct view *v, uint64_t hint)
+{
+	read_entries(v, COARSE_BITS, hint);
+}
+
+void window_charge_coarse(struct view *v, uint32_t units)
+{
+	charge_entries(v, COARSE_BITS, units);
+}
+
 /* Ticks until `need` more of the units have left than there have now. */
 static uint64_t left_in(const struct view *v, uint64_t need)
 {

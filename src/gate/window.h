@@ -65,15 +65,14 @@ static inline uint64_t leaves_in(const struct view *v, uint64_t stamp)
 
 /* The largest entry that does not count: its stamp has left, or a reset came
  * after it. */
-static inline uint64_t dead_entry(const struct view *v)
+static inline uint64_t dead_entry(const struct view *v, unsigned bits)
 {
-	uint64_t span = v->rule->span + 1,
-		 reset = entry_stamp(v->bits, v->base);
+	uint64_t span = v->rule->span + 1, reset = entry_stamp(bits, v->base);
 	uint64_t stamp = v->now.ticks > span ? v->now.ticks - span : 0;
 
 	if (stamp < reset)
 		stamp = reset;
-	return entry_make(v->bits, stamp, total_mask(v->bits));
+	return entry_make(bits, stamp, total_mask(bits));
 }
 
 static inline bool counts(const struct view *v, uint64_t e)
@@ -90,12 +89,12 @@ uint64_t window_newest_after(const struct view *v, uint64_t at, uint64_t e);
 #define NEAR 4 /* entries that are looked at one after the other */
 
 /* The newest entry: from the hint on, as long as stamps grow. */
-static inline uint64_t find_newest(struct view *v, uint64_t hint)
+static inline uint64_t find_newest(struct view *v, unsigned bits, uint64_t hint)
 {
 	uint64_t at = hint >> 32 & v->mask, steps = 0;
 	uint64_t e = entry(v, at);
 
-	if (unlikely(e >> v->bits == 0)) {
+	if (unlikely(e >> bits == 0)) {
 		/* Not used yet: a hint of another ring. Before the first lap
 		 * is over, entries are used from 1 on. */
 		at = 0;
@@ -104,7 +103,7 @@ static inline uint64_t find_newest(struct view *v, uint64_t hint)
 	for (;;) {
 		uint64_t next = entry(v, at + 1);
 
-		if (next >> v->bits <= e >> v->bits)
+		if (next >> bits <= e >> bits)
 			break;
 		if (unlikely(steps++ == NEAR)) {
 			at += window_newest_after(v, at, e);
@@ -166,12 +165,47 @@ static inline uint64_t find_first(struct view *v, uint64_t hint)
 	return before;
 }
 
-static inline void window_read(struct view *v, struct arena *a,
-			       const struct rule *rule, struct meter *meter,
-			       word_t *entries, unsigned entries_log2,
-			       const struct instant *now)
+/* `bits` are the view's; said where the compiler knows them. */
+static __attribute__((always_inline)) inline void
+read_entries(struct view *v, unsigned bits, uint64_t hint)
 {
-	uint64_t hint, e;
+	uint64_t e;
+
+	v->dead = dead_entry(v, bits);
+	e = find_newest(v, bits, hint);
+	v->newest_stamp = entry_stamp(bits, e);
+	v->total = e & total_mask(bits);
+	v->used = 0;
+	v->live = counts(v, e);
+	v->first = v->newest;
+	if (v->live) {
+		uint64_t before = find_first(v, hint);
+		uint64_t first = entry(v, v->first);
+
+		v->first_stamp = entry_stamp(bits, first);
+		v->used = (v->total - before) & total_mask(bits);
+		/* All entries count: how many units the oldest stands for is
+		 * not known any more, at least one. There is no room anyway:
+		 * the ring has as many entries as the limit units. */
+		if (unlikely(before == first)) {
+			v->used++;
+			if (v->used < v->rule->limit)
+				v->used = v->rule->limit;
+		}
+	}
+	v->word = &v->entries[v->newest];
+	v->from = v->to = e;
+}
+
+/* The same of coarse entries. */
+void window_read_coarse(struct view *v, uint64_t hint);
+
+static __attribute__((always_inline)) inline void
+window_read(struct view *v, struct arena *a, const struct rule *rule,
+	    struct meter *meter, word_t *entries, unsigned entries_log2,
+	    const struct instant *now)
+{
+	uint64_t hint;
 
 	v->rule = rule;
 	v->meter = meter;
@@ -189,30 +223,10 @@ static inline void window_read(struct view *v, struct arena *a,
 	}
 	v->entries = entries;
 	v->mask = (UINT64_C(1) << entries_log2) - 1;
-	v->dead = dead_entry(v);
-	e = find_newest(v, hint);
-	v->newest_stamp = entry_stamp(v->bits, e);
-	v->total = e & total_mask(v->bits);
-	v->used = 0;
-	v->live = counts(v, e);
-	v->first = v->newest;
-	if (v->live) {
-		uint64_t before = find_first(v, hint);
-		uint64_t first = entry(v, v->first);
-
-		v->first_stamp = entry_stamp(v->bits, first);
-		v->used = (v->total - before) & total_mask(v->bits);
-		/* All entries count: how many units the oldest stands for is
-		 * not known any more, at least one. There is no room anyway:
-		 * the ring has as many entries as the limit units. */
-		if (unlikely(before == first)) {
-			v->used++;
-			if (v->used < v->rule->limit)
-				v->used = v->rule->limit;
-		}
-	}
-	v->word = &v->entries[v->newest];
-	v->from = v->to = e;
+	if (likely(v->bits == EXACT_BITS))
+		read_entries(v, EXACT_BITS, hint);
+	else
+		window_read_coarse(v, hint);
 }
 
 /* What stamps are rounded up to: what has fewer entries than units shares
@@ -227,11 +241,11 @@ static inline uint64_t grain_of(const struct rule *r, unsigned bits,
 	return (r->span / (mask - 1) + tick) & ~(tick - 1);
 }
 
-static inline uint64_t admission_stamp(const struct view *v)
+static inline uint64_t admission_stamp(const struct view *v, unsigned bits)
 {
 	uint64_t stamp = v->now.ticks;
-	uint64_t reset = entry_stamp(v->bits, v->base);
-	uint64_t grain = grain_of(v->rule, v->bits, v->mask);
+	uint64_t reset = entry_stamp(bits, v->base);
+	uint64_t grain = grain_of(v->rule, bits, v->mask);
 
 	if (unlikely(stamp <= reset))
 		stamp = reset + 1;
@@ -242,9 +256,10 @@ static inline uint64_t admission_stamp(const struct view *v)
 	return stamp > v->newest_stamp ? stamp : v->newest_stamp;
 }
 
-static inline void window_charge(struct view *v, uint32_t units)
+static __attribute__((always_inline)) inline void
+charge_entries(struct view *v, unsigned bits, uint32_t units)
 {
-	uint64_t stamp = admission_stamp(v);
+	uint64_t stamp = admission_stamp(v, bits);
 
 	if (stamp != v->newest_stamp && v->from == v->to) {
 		v->word = &v->entries[(v->newest + 1) & v->mask];
@@ -256,7 +271,17 @@ static inline void window_charge(struct view *v, uint32_t units)
 	if (!v->live)
 		v->first_stamp = stamp;
 	v->live = true;
-	v->to = entry_make(v->bits, stamp, v->total);
+	v->to = entry_make(bits, stamp, v->total);
+}
+
+void window_charge_coarse(struct view *v, uint32_t units);
+
+static inline void window_charge(struct view *v, uint32_t units)
+{
+	if (likely(v->bits == EXACT_BITS))
+		charge_entries(v, EXACT_BITS, units);
+	else
+		window_charge_coarse(v, units);
 }
 
 /*
