@@ -232,6 +232,22 @@ static void place(struct step *s, struct ask *a, uint32_t key)
 	}
 }
 
+static bool decide(struct core_thread *t, const struct core_key *k,
+		   const struct instant *now)
+{
+	struct arena *a = t->gate.arena;
+	struct step *s = &t->gate.step;
+	struct ask *ask = &s->asks[0];
+
+	s->org = &a->orgs[t->stage->credits ? t->world->rich : k->org];
+	s->count = 1;
+	ask->key = &a->keys[k->slot];
+	if (t->stage->plan == CORE_LEVELS_6)
+		place(s, ask, k->slot);
+	step_run(s, now, t->wall_ms);
+	return ask->verdict->reason == REASON_ALLOW;
+}
+
 bool rules_chunk(struct core_thread *t)
 {
 	const struct core_stage *stage = t->stage;
@@ -253,21 +269,13 @@ bool rules_chunk(struct core_thread *t)
 		ask->route = ROUTE;
 	if (stage->budget)
 		ask->project = &a->projects[PROJECT];
-	for (uint32_t done = 0; done < CORE_CHUNK; done++) {
-		const struct core_key *k;
-
-		if (done % stage->batch == 0)
-			next_batch(t, keys);
-		if (done % CORE_INSTANT == 0)
-			now = instant_now();
-		k = keys[done % stage->batch];
-		s->org = &a->orgs[stage->credits ? t->world->rich : k->org];
-		s->count = 1;
-		ask->key = &a->keys[k->slot];
-		if (stage->plan == CORE_LEVELS_6)
-			place(s, ask, k->slot);
-		step_run(s, &now, t->wall_ms);
-		right &= ask->verdict->reason == REASON_ALLOW;
+	for (uint32_t done = 0; done < CORE_CHUNK; done += stage->batch) {
+		next_batch(t, keys);
+		for (uint32_t i = 0; i < stage->batch; i++) {
+			if ((done + i) % CORE_INSTANT == 0)
+				now = instant_now();
+			right &= decide(t, keys[i], &now);
+		}
 	}
 	return right;
 }

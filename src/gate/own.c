@@ -59,9 +59,10 @@ static inline bool add_gcra(struct claim *c, const struct rule *r,
 
 static inline bool add_window(struct step *s, struct view *v,
 			      const struct rule *r, struct meter *m,
-			      uint32_t units, struct least *least)
+			      uint32_t units, const struct instant *now,
+			      struct least *least)
 {
-	window_read(v, s->arena, r, m, NULL, 0, &s->now);
+	window_read(v, s->arena, r, m, NULL, 0, now);
 	if (units > r->limit || v->used > r->limit - units)
 		return false;
 	window_charge(v, units);
@@ -76,7 +77,7 @@ static inline bool add_window(struct step *s, struct view *v,
 
 /* Puts all that changes into the claim. False: not for us. */
 static inline bool add_rules(struct step *s, const struct ask *a,
-			     struct least *least)
+			     const struct instant *now, struct least *least)
 {
 	const struct plan *plan = s->plan;
 	unsigned i;
@@ -93,10 +94,10 @@ static inline bool add_rules(struct step *s, const struct ask *a,
 		if (unlikely(r->flags & RULE_SHADOW))
 			return false;
 		if (r->algorithm == RULE_GCRA)
-			fits = add_gcra(s->claim, r, m, units, &s->now, least);
+			fits = add_gcra(s->claim, r, m, units, now, least);
 		else if (r->algorithm == RULE_WINDOW)
 			fits = add_window(s, &s->views[s->views_count++], r, m,
-					  units, least);
+					  units, now, least);
 		if (unlikely(!fits))
 			return false;
 	}
@@ -152,20 +153,20 @@ bool own_run(struct step *s, const struct instant *now)
 	for (;;) {
 		uint64_t version =
 			claim_settle(s->arena, &s->org->gate, s->counters);
+		struct instant at = step_instant(now, version);
 		struct least least = {.remaining = NONE};
 		unsigned i;
 
-		s->now = step_instant(now, version);
 		if (claim_load(&s->org->credits) != 0)
 			return false;
 		claim_begin(s->claim);
-		if (!add_rules(s, a, &least))
+		if (!add_rules(s, a, &at, &least))
 			return false;
 		add_used(s->claim, &a->key->used, a->cost);
 		if (a->cell != NULL && a->route != 0)
 			add_used(s->claim, &a->cell->used, a->cost);
 		if (unlikely(!claim_commit_to(s->claim, &s->org->gate, version,
-					      step_next(&s->now, version)))) {
+					      step_next(&at, version)))) {
 			if (s->counters != NULL)
 				counter_add(&s->counters->retries, 1);
 			continue;
