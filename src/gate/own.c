@@ -10,9 +10,18 @@ static_assert(LIMIT_MAX < NONE, "no limit is that large");
 /* The rule with the least room so far, and what it has to say. */
 struct least {
 	const struct rule *rule; /* NULL: none looked at the check */
-	const struct view *view; /* of a window; else NULL */
 	uint32_t remaining;
-	uint64_t used_ns, room_ns; /* of a GCRA */
+	uint64_t used_ns, room_ns;  /* of a GCRA */
+	uint64_t rests_ms, more_ms; /* of a window */
+};
+
+/* What is left to do when the claim got through. */
+struct hints {
+	unsigned count;
+	struct {
+		struct meter *meter;
+		uint64_t hint;
+	} of[PLAN_METERS_MAX];
 };
 
 /* May the straight line be tried? */
@@ -50,39 +59,43 @@ static inline bool add_gcra(struct claim *c, const struct rule *r,
 	    burst - used >= least->remaining * r->unit_ns)
 		return true;
 	least->rule = r;
-	least->view = NULL;
 	least->used_ns = used;
 	least->room_ns = burst - used;
 	least->remaining = (uint32_t)(least->room_ns / r->unit_ns);
 	return true;
 }
 
-static inline bool add_window(struct step *s, struct view *v,
-			      const struct rule *r, struct meter *m,
-			      uint32_t units, const struct instant *now,
+static inline bool add_window(struct claim *c, const struct rule *r,
+			      struct meter *m, uint32_t units,
+			      const struct instant *now, struct hints *hints,
 			      struct least *least)
 {
-	window_read(v, s->arena, r, m, NULL, 0, now);
-	if (units > r->limit || v->used > r->limit - units)
+	struct view v;
+
+	window_read(&v, c->arena, r, m, NULL, 0, now);
+	if (units > r->limit || v.used > r->limit - units)
 		return false;
-	window_charge(v, units);
-	claim_add(s->claim, v->word, v->from, v->to);
-	if (r->limit - (uint32_t)v->used >= least->remaining)
+	window_charge(&v, units);
+	claim_add(c, v.word, v.from, v.to);
+	if (window_hint(&v, &hints->of[hints->count].hint))
+		hints->of[hints->count++].meter = m;
+	if (r->limit - (uint32_t)v.used >= least->remaining)
 		return true;
 	least->rule = r;
-	least->view = v;
-	least->remaining = r->limit - (uint32_t)v->used;
+	least->remaining = r->limit - (uint32_t)v.used;
+	least->rests_ms = window_rests_ms(&v);
+	least->more_ms = window_more_ms(&v);
 	return true;
 }
 
 /* Puts all that changes into the claim. False: not for us. */
 static inline bool add_rules(struct step *s, const struct ask *a,
-			     const struct instant *now, struct least *least)
+			     const struct instant *now, struct hints *hints,
+			     struct least *least)
 {
 	const struct plan *plan = s->plan;
 	unsigned i;
 
-	s->views_count = 0;
 	for (i = 0; i < plan->rules_count; i++) {
 		const struct rule *r = &plan->rules[i];
 		struct meter *m = org_meter(s->arena, s->org, r->meter);
@@ -96,8 +109,8 @@ static inline bool add_rules(struct step *s, const struct ask *a,
 		if (r->algorithm == RULE_GCRA)
 			fits = add_gcra(s->claim, r, m, units, now, least);
 		else if (r->algorithm == RULE_WINDOW)
-			fits = add_window(s, &s->views[s->views_count++], r, m,
-					  units, now, least);
+			fits = add_window(s->claim, r, m, units, now, hints,
+					  least);
 		if (unlikely(!fits))
 			return false;
 	}
@@ -131,9 +144,9 @@ static inline void tell(struct verdict *v, const struct least *least)
 	v->window_ms =
 		r->period_ms < UINT32_MAX ? (uint32_t)r->period_ms : UINT32_MAX;
 	memcpy(v->limit_name, r->name, sizeof(v->limit_name));
-	if (least->view != NULL) {
-		v->reset_ms = (uint32_t)window_rests_ms(least->view);
-		v->retry_ms = (uint32_t)window_more_ms(least->view);
+	if (r->algorithm == RULE_WINDOW) {
+		v->reset_ms = (uint32_t)least->rests_ms;
+		v->retry_ms = (uint32_t)least->more_ms;
 		return;
 	}
 	/* Something was charged, so it is not at rest: another unit comes when
@@ -155,12 +168,14 @@ bool own_run(struct step *s, const struct instant *now)
 			claim_settle(s->arena, &s->org->gate, s->counters);
 		struct instant at = step_instant(now, version);
 		struct least least = {.remaining = NONE};
+		struct hints hints;
 		unsigned i;
 
+		hints.count = 0;
 		if (claim_load(&s->org->credits) != 0)
 			return false;
 		claim_begin(s->claim);
-		if (!add_rules(s, a, &at, &least))
+		if (!add_rules(s, a, &at, &hints, &least))
 			return false;
 		add_used(s->claim, &a->key->used, a->cost);
 		if (a->cell != NULL && a->route != 0)
@@ -171,8 +186,8 @@ bool own_run(struct step *s, const struct instant *now)
 				counter_add(&s->counters->retries, 1);
 			continue;
 		}
-		for (i = 0; i < s->views_count; i++)
-			window_charged(&s->views[i]);
+		for (i = 0; i < hints.count; i++)
+			window_leave_hint(hints.of[i].meter, hints.of[i].hint);
 		tell(v, &least);
 		break;
 	}

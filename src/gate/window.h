@@ -310,17 +310,30 @@ static inline uint64_t window_more_ms(const struct view *v)
 	return v->live ? ticks_to_ms(leaves_in(v, v->first_stamp)) : 0;
 }
 
-/* After the claim got through: where the next one begins to look. */
-static inline void window_charged(const struct view *v)
+/* Where the next one should begin to look, once the claim got through; false:
+ * where this one did. */
+static inline bool window_hint(const struct view *v, uint64_t *ret_hint)
 {
 	uint64_t newest = (uint64_t)(v->word - v->entries);
 
 	if (newest == v->newest && v->first == v->newest)
-		return;
+		return false;
+	*ret_hint = HINT(newest, v->used == 0 ? newest : v->first);
+	return true;
+}
+
+static inline void window_leave_hint(struct meter *m, uint64_t hint)
+{
 	/* PAIRS: window_read(), relaxed: a hint. */
-	atomic_store_explicit(&v->meter->level,
-			      HINT(newest, v->used == 0 ? newest : v->first),
-			      memory_order_relaxed);
+	atomic_store_explicit(&m->level, hint, memory_order_relaxed);
+}
+
+static inline void window_charged(const struct view *v)
+{
+	uint64_t hint;
+
+	if (window_hint(v, &hint))
+		window_leave_hint(v->meter, hint);
 }
 
 #endif
