@@ -213,6 +213,27 @@ void view_answer(const struct view *v, uint32_t units,
 	}
 }
 
+bool view_less(const struct view *v, uint32_t *least)
+{
+	const struct rule *r = v->rule;
+	uint64_t room, used;
+
+	if (r->algorithm == RULE_GCRA) {
+		room = gcra_room_ns(v);
+		/* Most often that can be said without a division. */
+		if (*least <= r->limit && room >= *least * r->unit_ns)
+			return false;
+		room /= r->unit_ns;
+	} else {
+		used = r->algorithm == RULE_WINDOW ? v->used : v->level;
+		room = used < r->limit ? r->limit - used : 0;
+	}
+	if (room >= *least)
+		return false;
+	*least = (uint32_t)room;
+	return true;
+}
+
 void view_charged(const struct view *v)
 {
 	if (v->rule->algorithm == RULE_WINDOW)

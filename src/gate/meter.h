@@ -128,6 +128,8 @@ void view_charge(struct view *v, uint32_t units);
 /* Whether or not it fits; units 0: a mere question. */
 void view_answer(const struct view *v, uint32_t units,
 		 struct meter_answer *ret_answer);
+/* Is there less room than *least? Then that is the least. */
+bool view_less(const struct view *v, uint32_t *least);
 /* After the claim got through: where the next view begins to look. */
 void view_charged(const struct view *v);
 

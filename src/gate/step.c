@@ -302,9 +302,10 @@ static uint64_t tell_denied(struct step *s, struct ask *a)
 /* The numbers of the rule with the least room. */
 static void tell_least(struct step *s, struct ask *a)
 {
-	struct meter_answer m, least = {.remaining = 0};
 	const struct rule *rules = s->plan->rules;
-	int told = -1;
+	const struct view *told = NULL;
+	uint32_t least = UINT32_MAX; /* more than any limit */
+	struct meter_answer m;
 	unsigned i;
 
 	for (i = 0; i < s->plan->rules_count; i++) {
@@ -312,14 +313,13 @@ static void tell_least(struct step *s, struct ask *a)
 
 		if (v == NULL || rules[i].flags & RULE_SHADOW)
 			continue;
-		view_answer(v, 0, &m);
-		if (told >= 0 && least.remaining <= m.remaining)
-			continue;
-		least = m;
-		told = (int)i;
+		if (view_less(v, &least))
+			told = v;
 	}
-	if (told >= 0)
-		tell(a->verdict, &rules[told], &least);
+	if (told == NULL)
+		return;
+	view_answer(told, 0, &m);
+	tell(a->verdict, told->rule, &m);
 }
 
 static enum reason denied_by(const struct step *s, const struct ask *a)
