@@ -806,8 +806,9 @@ static bool judge_plain(struct gate *g, const struct check *checks,
 		touch(key, wall_ms);
 		if (count < PLAIN_ASKS_MAX && g->groups.next[i] != GROUP_END)
 			continue;
-		plain_run(&g->claim, org, plan, g->plain, count, now);
-		deny_plain(g, count);
+		if (unlikely(!plain_run(&g->claim, org, plan, g->plain, count,
+					now)))
+			deny_plain(g, count);
 		count = 0;
 	}
 	return true;

@@ -76,7 +76,7 @@ static inline void add_keys(struct claim *c, const struct plain_ask *asks,
 	}
 }
 
-static __attribute__((always_inline)) inline void
+static __attribute__((always_inline)) inline bool
 run(struct claim *c, struct org *org, const struct plan *plan,
     struct plain_ask *asks, unsigned count, const struct instant *now)
 {
@@ -89,6 +89,7 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 		struct instant at = step_instant(now, version);
 		struct told told;
 		uint64_t units = 0;
+		bool all = true;
 		struct view v;
 		unsigned i;
 
@@ -99,6 +100,7 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 			a->allowed = a->cost <= limit &&
 				     v.used + units <= limit - a->cost;
 			if (unlikely(!a->allowed)) {
+				all = false;
 				deny(&v, a, (uint32_t)units);
 				continue;
 			}
@@ -109,7 +111,7 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 		if (units == 0) {
 			/* Nothing was decided since: the denials are true. */
 			if (claim_unchanged(&org->gate, version))
-				return;
+				return false;
 			continue;
 		}
 		window_charge(&v, (uint32_t)units);
@@ -134,18 +136,17 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 			to->charged = asks[i].cost;
 			to->credits = to->budget = CREDITS_NONE;
 		}
-		return;
+		return all;
 	}
 }
 
-void plain_run(struct claim *c, struct org *org, const struct plan *plan,
+bool plain_run(struct claim *c, struct org *org, const struct plan *plan,
 	       struct plain_ask *asks, unsigned count,
 	       const struct instant *now)
 {
 	check(count <= PLAIN_ASKS_MAX);
 	/* Most often it is one, and then the compiler leaves the loops out. */
 	if (likely(count == 1))
-		run(c, org, plan, asks, 1, now);
-	else
-		run(c, org, plan, asks, count, now);
+		return run(c, org, plan, asks, 1, now);
+	return run(c, org, plan, asks, count, now);
 }

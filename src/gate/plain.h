@@ -23,8 +23,9 @@ struct plain_ask {
 #define PLAIN_ASKS_MAX 16
 
 /* count <= PLAIN_ASKS_MAX; the plan is plain, the organization has no credits.
- * Fills reason and numbers of each verdict, which is zero but for the ids. */
-void plain_run(struct claim *c, struct org *org, const struct plan *plan,
+ * Fills reason and numbers of each verdict, which is zero but for the ids.
+ * True: all were allowed. */
+bool plain_run(struct claim *c, struct org *org, const struct plan *plan,
 	       struct plain_ask *asks, unsigned count,
 	       const struct instant *now);
 
