@@ -7,8 +7,7 @@
  * A rule's table is found by the rule's number in the records and by what the
  * table looks like; blocks of rules that name it keep it. A limit that outgrows
  * the entries of a window's table counts on in it, with coarser stamps
- * (gate/meter.h), as one does that is above the entries of any table; one at an
- * address begins in a new one.
+ * (gate/meter.h), as one does that is above the entries of any table.
  */
 #include "state/registry_internal.h"
 
@@ -52,9 +51,7 @@ static bool serves(const struct rule_table *t, const struct rule *r)
 	if (t->rule != r->id || t->algorithm != r->algorithm ||
 	    t->level != r->level)
 		return false;
-	return r->level == LEVEL_ADDRESS
-		       ? t->stride >= stride
-		       : (t->stride == LINE_BYTES) == (stride == LINE_BYTES);
+	return (t->stride == LINE_BYTES) == (stride == LINE_BYTES);
 }
 
 static struct rule_table *find_table(struct registry *g, const struct rule *r)

@@ -296,6 +296,45 @@ Test(registry_plans, many_kinds_of_rules_are_found_again)
 	cr_expect_eq(w.registry->shares.count, 1);
 }
 
+static uint64_t table_of(uint32_t org)
+{
+	const struct plan *plan = plan_in_arena(org);
+
+	for (unsigned i = 0; i < plan->rules_count; i++)
+		if (plan->rules[i].level != LEVEL_ORG)
+			return plan->rules[i].table;
+	return 0;
+}
+
+/* What was counted is in the table, so that is kept. */
+Test(registry_plans, raised_window_of_a_subject_keeps_its_table)
+{
+	static const uint8_t levels[] = {LEVEL_PROJECT, LEVEL_KEY, LEVEL_ROUTE,
+					 LEVEL_ADDRESS};
+
+	for (unsigned i = 0; i < sizeof(levels); i++) {
+		char name[16];
+		struct rule_record rule;
+		uint64_t table;
+		uint32_t org;
+
+		snprintf(name, sizeof(name), "org-%u", i);
+		org = plain_org(name);
+		rule = a_rule(0, org, "each", 5);
+		rule.level = levels[i];
+		rule.max_subjects = 40;
+		set(rule);
+		table = table_of(org);
+		cr_assert_neq(table, 0);
+		rule.limit = 5000;
+		set(rule);
+		cr_expect_eq(table_of(org), table, "level %u", levels[i]);
+		rule.limit = 1;
+		set(rule);
+		cr_expect_eq(table_of(org), table, "level %u", levels[i]);
+	}
+}
+
 /* A window of a subject holds as many entries as its table has room for. */
 Test(registry_plans, windows_of_subjects_of_every_size_are_served)
 {
