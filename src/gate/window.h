@@ -256,12 +256,21 @@ static inline uint64_t admission_stamp(const struct view *v, unsigned bits)
 	return stamp > v->newest_stamp ? stamp : v->newest_stamp;
 }
 
+/* Fewer entries than units, and all but one of them count: the limit was lower
+ * when they were written. The last is needed to tell what the oldest stands
+ * for, so units join the newest until another has left. */
+static inline bool crowded(const struct view *v)
+{
+	return unlikely(v->rule->limit > v->mask + 1) && v->live &&
+	       ((v->newest - v->first) & v->mask) + 1 >= v->mask;
+}
+
 static __attribute__((always_inline)) inline void
 charge_entries(struct view *v, unsigned bits, uint32_t units)
 {
 	uint64_t stamp = admission_stamp(v, bits);
 
-	if (stamp != v->newest_stamp && v->from == v->to) {
+	if (stamp != v->newest_stamp && v->from == v->to && !crowded(v)) {
 		v->word = &v->entries[(v->newest + 1) & v->mask];
 		v->from = claim_load(v->word);
 	}

@@ -31,9 +31,11 @@
 static unsigned entries_log2(const struct rule *r)
 {
 	uint32_t limit =
-		r->limit < METER_EXACT_MAX ? r->limit : METER_EXACT_MAX;
+		r->limit < METER_EXACT_MAX ? r->limit : METER_EXACT_MAX - 1;
+	/* One that is left over tells what the oldest stands for, when the
+	 * limit is raised and all others count. */
 	unsigned log2 =
-		r->algorithm == RULE_WINDOW ? meter_ring_log2(limit) : 0;
+		r->algorithm == RULE_WINDOW ? meter_ring_log2(limit + 1) : 0;
 
 	return log2 < SUBJECTS_ENTRIES_LOG2 ? log2 : SUBJECTS_ENTRIES_LOG2;
 }

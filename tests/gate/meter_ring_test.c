@@ -225,6 +225,35 @@ Test(ring, steady_stream_is_bounded_by_entries_not_units)
 	scene_close(&s);
 }
 
+/* The entries stay what they are: a subject's. */
+Test(ring, raised_above_its_entries_admits_the_difference_at_once)
+{
+	struct scene s;
+	uint64_t t;
+	unsigned i;
+
+	scene_open_window(&s, 7, 10000, 3);
+	for (i = 0; i < 20; i++)
+		take(&s, 1, T0 - 20000 + i); /* these will have left */
+	for (i = 0; i < 7; i++)
+		cr_assert(take(&s, 1, T0 + i * 10).fits);
+	cr_assert_not(take(&s, 1, T0 + 70).fits);
+	s.rule.limit = 60;
+	for (i = 0, t = T0 + 100; i < 53; i++, t += 20)
+		cr_assert(take(&s, 1, t).fits, "%u", i);
+	cr_assert_not(take(&s, 1, t).fits);
+	/* Those before it leave when they would have, but for the newest, that
+	 * the others have joined. */
+	for (i = 0; i < 6; i++) {
+		cr_assert_eq(used_at(&s, T0 + i * 10 + 10000), 60 - i);
+		cr_assert_eq(used_at(&s, T0 + i * 10 + 10001), 59 - i);
+	}
+	cr_assert(take(&s, 6, T0 + 10061).fits);
+	cr_assert_not(take(&s, 1, T0 + 10061).fits);
+	cr_assert(take(&s, 54, t + 10000 + 10000 / 6).fits);
+	scene_close(&s);
+}
+
 /* ---- another ring ---- */
 
 static void move(struct scene *s, const struct rule *to, unsigned log2)
