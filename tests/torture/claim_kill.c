@@ -103,8 +103,8 @@ static uint64_t returned_to(struct arena *a, uint32_t key)
 	uint32_t entry;
 
 	check(subjects_open(&cells, a, fixture_get(&a->header->cells)));
-	entry = subjects_find(&cells,
-			      subjects_hash2(a->header->seed, key, ROUTE_NONE));
+	entry = subjects_find(
+		&cells, subjects_hash2(a->header->seed, CELL_OWNER(key, 0), 0));
 	return entry != SUBJECTS_FULL
 		       ? fixture_get(
 				 &((struct cell *)subjects_state(&cells, entry))
