@@ -81,7 +81,16 @@ static int tell_budget(const struct budget_record *budget, void *arg)
 	return r;
 }
 
-/* Budgets of projects that a check has driven over a threshold. */
+static bool has_budget(const struct project *p)
+{
+	for (unsigned i = 0; i < PROJECT_BUDGETS_MAX; i++)
+		if (claim_load(&p->budgets[i].cap) != BUDGET_NONE)
+			return true;
+	return false;
+}
+
+/* Budgets of projects that a check has driven over a threshold. After a start
+ * all of them: a process that died may have taken a nudge and told nothing. */
 static void tell_thresholds(struct registry *g)
 {
 	struct arena_header *h = g->arena->header;
@@ -91,13 +100,15 @@ static void tell_thresholds(struct registry *g)
 	/* PAIRS: charge_budgets(), relaxed, here and below: nudges. Whoever
 	 * nudges after this is seen a step later. */
 	if (atomic_exchange_explicit(&h->attention, 0, memory_order_relaxed) ==
-	    0)
+		    0 &&
+	    g->told)
 		return;
 	for (slot = 1; slot < slots_read(&h->project_slots) && r == 0; slot++) {
 		struct project *p = &g->arena->projects[slot];
 
 		if (atomic_load_explicit(&p->attention, memory_order_relaxed) ==
-		    0)
+			    0 &&
+		    (g->told || !has_budget(p)))
 			continue;
 		atomic_store_explicit(&p->attention, 0, memory_order_relaxed);
 		r = records_each_budget(g->records, slot, tell_budget, g);
@@ -105,6 +116,7 @@ static void tell_thresholds(struct registry *g)
 			atomic_store_explicit(&p->attention, 1,
 					      memory_order_relaxed);
 	}
+	g->told = g->told || r == 0;
 	/* The disk: tried again a step later. */
 	if (r != 0)
 		atomic_store_explicit(&h->attention, 1, memory_order_relaxed);
