@@ -11,19 +11,32 @@
 
 #define LABEL_EXPECTED "1..63 printable ASCII characters without spaces"
 #define COST_EXPECTED "a whole number, 1..1000000"
+#define TRIAL_EXPECTED "a whole number, 0..1000000000"
+#define MEMBERS "cost, scope or trial"
 
-_Static_assert(LABEL_MAX == 63 && CHECK_COST_MAX == 1000000,
+_Static_assert(LABEL_MAX == 63 && CHECK_COST_MAX == 1000000 &&
+		       ROUTE_TRIAL_MAX == 1000000000,
 	       "as the texts say");
 _Static_assert(sizeof(CONFIG_ROUTES) + LABEL_MAX + sizeof(".scope") <=
 		       FULL_NAME_MAX,
 	       "names of members are told whole");
 
+enum member {
+	MEMBER_COST,
+	MEMBER_SCOPE,
+	MEMBER_TRIAL,
+	MEMBER_COUNT,
+};
+
+static const char *const member_names[MEMBER_COUNT] = {"cost", "scope",
+						       "trial"};
+
 /* One `name: ...` while it is read. */
 struct entry {
 	struct reader *reader;
-	const char *name; /* "routes.NAME" */
-	uint32_t cost_line, scope_line;
-	uint32_t cost;
+	const char *name;             /* "routes.NAME" */
+	uint32_t lines[MEMBER_COUNT]; /* 0: not there */
+	uint32_t cost, trial;
 	char scope[LABEL_MAX + 1];
 };
 
@@ -69,20 +82,30 @@ static void refuse(struct reader *r, const char *name, const yaml_event_t *e,
 		     reader_shown(text_of(e), buf));
 }
 
-static void take_cost(struct entry *n, const char *name, const yaml_event_t *e)
+static void take_count(struct reader *r, const char *name,
+		       const yaml_event_t *e, uint32_t min, uint32_t max,
+		       const char *expected, uint32_t *ret_count)
 {
-	uint64_t cost;
+	char unquoted[sizeof(TRIAL_EXPECTED ", without quotes")];
+	uint64_t count;
 
-	if (!is_text(n->reader, name, e, COST_EXPECTED))
+	snprintf(unquoted, sizeof(unquoted), "%s, without quotes", expected);
+	if (!is_text(r, name, e, expected))
 		return;
 	if (!reader_plain(e))
-		refuse(n->reader, name, e, COST_EXPECTED ", without quotes");
+		refuse(r, name, e, unquoted);
 	else if (strlen(text_of(e)) != e->data.scalar.length ||
-		 config_parse_count(text_of(e), &cost) < 0 || cost < 1 ||
-		 cost > CHECK_COST_MAX)
-		refuse(n->reader, name, e, COST_EXPECTED);
+		 config_parse_count(text_of(e), &count) < 0 || count < min ||
+		 count > max)
+		refuse(r, name, e, expected);
 	else
-		n->cost = (uint32_t)cost;
+		*ret_count = (uint32_t)count;
+}
+
+static void take_cost(struct entry *n, const char *name, const yaml_event_t *e)
+{
+	take_count(n->reader, name, e, 1, CHECK_COST_MAX, COST_EXPECTED,
+		   &n->cost);
 }
 
 static void take_scope(struct entry *n, const char *name, const yaml_event_t *e)
@@ -101,34 +124,38 @@ static void take_scope(struct entry *n, const char *name, const yaml_event_t *e)
 static void read_member(struct entry *n, const char *key, uint32_t line)
 {
 	struct reader *r = n->reader;
-	bool is_cost = strcmp(key, "cost") == 0;
-	uint32_t *first = is_cost ? &n->cost_line : &n->scope_line;
+	unsigned member = 0;
 	char name[FULL_NAME_MAX], buf[READER_SHOWN_MAX];
 	yaml_event_type_t type;
 	yaml_event_t e;
 
 	snprintf(name, sizeof(name), "%s.%s", n->name, reader_shown(key, buf));
-	if (!is_cost && strcmp(key, "scope") != 0) {
+	while (member < MEMBER_COUNT && strcmp(key, member_names[member]) != 0)
+		member++;
+	if (member == MEMBER_COUNT) {
 		config_fault(&r->faults, line, name,
-			     "there is no such member of a route; expected "
-			     "cost or scope");
+			     "there is no such member of a route; "
+			     "expected " MEMBERS);
 		reader_skip_node(r);
 		return;
 	}
-	if (*first != 0) {
+	if (n->lines[member] != 0) {
 		config_fault(&r->faults, line, name,
-			     "given twice, first in line %u", *first);
+			     "given twice, first in line %u", n->lines[member]);
 		reader_skip_node(r);
 		return;
 	}
-	*first = line;
+	n->lines[member] = line;
 	if (!reader_next(r, &e))
 		return;
 	type = e.type;
-	if (is_cost)
+	if (member == MEMBER_COST)
 		take_cost(n, name, &e);
-	else
+	else if (member == MEMBER_SCOPE)
 		take_scope(n, name, &e);
+	else
+		take_count(r, name, &e, 0, ROUTE_TRIAL_MAX, TRIAL_EXPECTED,
+			   &n->trial);
 	yaml_event_delete(&e);
 	reader_skip(r, type);
 }
@@ -161,7 +188,7 @@ static void read_members(struct entry *n)
 {
 	yaml_event_t e;
 
-	while (next_name(n->reader, n->name, "cost or scope", &e)) {
+	while (next_name(n->reader, n->name, MEMBERS, &e)) {
 		read_member(n, text_of(&e), reader_line_at(e.start_mark));
 		yaml_event_delete(&e);
 	}
@@ -182,8 +209,8 @@ static void read_entry(struct entry *n)
 		take_cost(n, n->name, &e);
 	} else {
 		config_fault(&r->faults, reader_line_at(e.start_mark), n->name,
-			     "expected a cost, or a group of cost and scope "
-			     "without tag or anchor");
+			     "expected a cost, or a group of " MEMBERS
+			     " without tag or anchor");
 		reader_skip(r, type);
 	}
 	yaml_event_delete(&e);
@@ -224,11 +251,13 @@ static void read_route(struct reader *r, const char *label, uint32_t line,
 	}
 	read_entry(&n);
 	/* Also one with faults, so that a second of its name is told. */
-	if (routes_add(routes, label, n.cost, n.scope))
+	if (routes_add(routes, label, n.cost, n.scope)) {
+		routes->routes[routes->count - 1].trial = n.trial;
 		lines[routes->count - 1] = line;
-	else
+	} else {
 		config_fault(&r->faults, line, name,
 			     "expected at most %d routes", ROUTES_MAX);
+	}
 }
 
 void config_routes_read(struct reader *r, uint32_t line)
@@ -260,20 +289,23 @@ void config_routes_describe(FILE *out)
 {
 	fprintf(out,
 		"## What a request on a route costs when the proxy does not "
-		"say (X-Stile-Cost), and the scope that a key with scopes "
-		"needs when it does not say (X-Stile-Scope). Usage of these "
+		"say (X-Stile-Cost), the scope that a key with scopes "
+		"needs when it does not say (X-Stile-Scope), and the credits "
+		"that each organization may try the route with. Usage of these "
 		"routes is told apart by name.\n"
 		"## Takes at most %d names of " LABEL_EXPECTED
 		", each with a cost, or with a group of cost (" COST_EXPECTED
-		"; %d when it is not there) and scope (a text like the "
-		"names).\n"
+		"; %d when it is not there), scope (a text like the "
+		"names) and trial (" TRIAL_EXPECTED
+		"; 0 when it is not there).\n"
 		"## For instance:\n"
-		"##   document-extraction: {cost: 1, scope: documents}\n"
-		"##   document-to-markdown: 1\n"
-		"##   website-extraction: 1\n"
-		"##   image-transformation: 1\n"
-		"##   image-generation: 2\n"
-		"##   document-generation: 2\n"
+		"##   document-extraction: {cost: 1, scope: documents, "
+		"trial: 500}\n"
+		"##   document-to-markdown: {trial: 500}\n"
+		"##   website-extraction: {trial: 150}\n"
+		"##   image-transformation: {trial: 200}\n"
+		"##   image-generation: {cost: 2, trial: 200}\n"
+		"##   document-generation: {cost: 2, trial: 200}\n"
 		"##   sheet-generation: 2\n",
 		ROUTES_MAX, ROUTE_PRICE);
 	fputs("#" CONFIG_ROUTES ": {}\n", out);

@@ -3,7 +3,8 @@
 #define STILE_GATE_ROUTES_H
 
 /*
- * gate/routes - what the configuration says about routes: price, scope.
+ * gate/routes - what the configuration says about routes: price, scope,
+ * trial.
  *
  * Threads    filled before workers run, read by all.
  * Numbers    a declared route has its place + 1; any other label is
@@ -18,11 +19,13 @@
 #define ROUTES_MAX 250
 #define ROUTE_NONE 0
 #define ROUTE_OTHER (ROUTES_MAX + 1)
+#define ROUTE_TRIAL_MAX 1000000000
 
 struct route {
 	uint64_t hash;       /* label_hash() of the name */
 	uint64_t scope_hash; /* a key needs this scope; 0: none */
 	uint32_t price;      /* units, 1..CHECK_COST_MAX */
+	uint32_t trial;      /* credits, 0..ROUTE_TRIAL_MAX; the adder's */
 	char name[LABEL_MAX + 1];
 	char scope[LABEL_MAX + 1]; /* "": none */
 };

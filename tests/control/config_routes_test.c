@@ -156,6 +156,44 @@ Test(config_routes, costs_at_and_beyond_their_bounds)
 		"1..1000000; there is no value\n");
 }
 
+#define TRIAL "a whole number, 0..1000000000"
+
+static uint32_t trial_of(const char *name)
+{
+	const struct route *route = find(name);
+
+	return route != NULL ? route->trial : UINT32_MAX;
+}
+
+Test(config_routes, trials_are_credits_that_a_route_gives_once)
+{
+	accepts("routes:\n"
+		"  a: {cost: 2, scope: s, trial: 500}\n"
+		"  b: {trial: 1000000000}\n"
+		"  c: {trial: 0}\n"
+		"  d: 7\n"
+		"  e: {trial: 1}\n");
+	holds("a", 2, "s");
+	holds("b", 1, "");
+	cr_assert_eq(trial_of("a"), 500);
+	cr_assert_eq(trial_of("b"), 1000000000);
+	cr_assert_eq(trial_of("c"), 0);
+	cr_assert_eq(trial_of("d"), 0);
+	cr_assert_eq(trial_of("e"), 1);
+	refuses("routes:\n  a: {trial: 1000000001}\n  b: {trial: -1}\n"
+		"  c: {trial: }\n  d: {trial: \"5\"}\n"
+		"  e: {trial: 1, trial: 2}\n  f: {trial: [1]}\n",
+		"f.yaml:2: routes.a.trial: expected " TRIAL
+		"; got \"1000000001\"\n"
+		"f.yaml:3: routes.b.trial: expected " TRIAL "; got \"-1\"\n"
+		"f.yaml:4: routes.c.trial: expected " TRIAL
+		"; there is no value\n"
+		"f.yaml:5: routes.d.trial: expected " TRIAL
+		", without quotes; got \"5\"\n"
+		"f.yaml:6: routes.e.trial: given twice, first in line 6\n"
+		"f.yaml:7: routes.f.trial: expected " TRIAL "\n");
+}
+
 #define LABEL "1..63 printable ASCII characters without spaces"
 
 Test(config_routes, names_that_no_request_could_carry_are_refused)
@@ -176,7 +214,7 @@ Test(config_routes, names_that_no_request_could_carry_are_refused)
 	/* A zero byte does not end a name. */
 	refuses("routes: {\"a\\0b\": 1, b: {\"cost\\0\": 1}}\n",
 		"f.yaml:1: routes: expected the name of a route\n"
-		"f.yaml:1: routes.b: expected cost or scope\n");
+		"f.yaml:1: routes.b: expected cost, scope or trial\n");
 }
 
 Test(config_routes, scopes_are_texts_like_names)
@@ -212,7 +250,7 @@ Test(config_routes, unknown_members_are_told_where_they_stand)
 	refuses("routes:\n  a:\n    cost: 1\n    price: {x: [1, 2]}\n"
 		"    scope: s\nworker: 1\n",
 		"f.yaml:4: routes.a.price: there is no such member of a route; "
-		"expected cost or scope\n"
+		"expected cost, scope or trial\n"
 		"f.yaml:6: worker: there is no such option (stiled "
 		"--help-config lists them)\n");
 	refuses("routes.a: 1\n", "f.yaml:1: routes.a: there is no such option "
@@ -232,19 +270,22 @@ Test(config_routes, values_of_the_wrong_kind)
 	refuses("routes: *x\n", GROUP);
 	refuses("routes:\n  a: [1]\n  b: {cost: {c: 1}}\n  c: &x {cost: 1}\n"
 		"  d: *x\n",
-		"f.yaml:2: routes.a: expected a cost, or a group of cost and "
-		"scope without tag or anchor\n"
+		"f.yaml:2: routes.a: expected a cost, or a group of cost, "
+		"scope "
+		"or trial without tag or anchor\n"
 		"f.yaml:3: routes.b.cost: expected a whole number, "
 		"1..1000000\n"
-		"f.yaml:4: routes.c: expected a cost, or a group of cost and "
-		"scope without tag or anchor\n"
-		"f.yaml:5: routes.d: expected a cost, or a group of cost and "
-		"scope without tag or anchor\n");
+		"f.yaml:4: routes.c: expected a cost, or a group of cost, "
+		"scope "
+		"or trial without tag or anchor\n"
+		"f.yaml:5: routes.d: expected a cost, or a group of cost, "
+		"scope "
+		"or trial without tag or anchor\n");
 	refuses("routes:\n  ? [x]\n  : 1\n  &n b: 2\n"
 		"  c: {[y]: 1, cost: !!int 2}\n",
 		"f.yaml:2: routes: expected the name of a route\n"
 		"f.yaml:4: routes: expected the name of a route\n"
-		"f.yaml:5: routes.c: expected cost or scope\n"
+		"f.yaml:5: routes.c: expected cost, scope or trial\n"
 		"f.yaml:5: routes.c.cost: expected a value without tag or "
 		"anchor\n");
 }
