@@ -3,6 +3,8 @@
 #include "state/records_credits.h"
 #include "state/records_internal.h"
 
+#include <string.h>
+
 static int pool_row(struct records *r, sqlite3_stmt *st,
 		    struct pool_record *rec)
 {
@@ -48,6 +50,32 @@ int records_pool_insert(struct records *r, struct pool_record *rec)
 	if (rc == 0)
 		rec->id = (uint32_t)id;
 	return rc;
+}
+
+int records_trial_insert(struct records *r, uint32_t org, const char *route,
+			 uint64_t granted, uint32_t room, int64_t now_ms,
+			 unsigned *ret_count)
+{
+	sqlite3_stmt *st = statement_start(r, STMT_POOL_TOP);
+	int64_t top;
+	int rc = statement_number(r, st, &top);
+
+	if (rc != 0)
+		return rc;
+	st = statement_start(r, STMT_TRIAL_INSERT);
+	statement_bind_int(st, 1, org);
+	statement_bind_text(st, 2, route, strlen(route));
+	statement_bind_int(st, 3, (int64_t)granted);
+	statement_bind_int(st, 4, now_ms);
+	statement_bind_int(st, 5, room);
+	rc = statement_run(r, st, "grant the trials");
+	if (rc != 0)
+		return rc;
+	*ret_count = (unsigned)sqlite3_changes(r->db);
+	/* Ids only grow: those above are the new ones. */
+	st = statement_start(r, STMT_TRIAL_LEDGER);
+	statement_bind_int(st, 1, top);
+	return statement_run(r, st, "write the ledger");
 }
 
 int records_pool_get(struct records *r, uint32_t id,

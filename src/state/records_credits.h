@@ -40,6 +40,12 @@ struct ledger_record {
  * before, or there is an open subscription or overage; RECORDS_ABSENT: no such
  * organization. */
 int records_pool_insert(struct records *r, struct pool_record *rec);
+/* A trial pool of this route, with its line in the ledger, for an organization
+ * (0: for each) whose credits are counted, that never had one or a
+ * subscription, and that has fewer than `room` open pools. In a batch. */
+int records_trial_insert(struct records *r, uint32_t org, const char *route,
+			 uint64_t granted, uint32_t room, int64_t now_ms,
+			 unsigned *ret_count);
 /* RECORDS_ABSENT. */
 int records_pool_get(struct records *r, uint32_t id,
 		     struct pool_record *ret_rec);

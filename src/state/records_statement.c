@@ -173,6 +173,22 @@ static const char *const statements[STMT_COUNT] = {
 	[STMT_POOL_EACH_DUE] = "SELECT " POOL_COLUMNS " FROM pool"
 			       " WHERE closed_ms = 0 AND due_ms <> 0"
 			       " AND due_ms <= ?1 ORDER BY due_ms, id LIMIT ?2",
+	[STMT_POOL_TOP] = "SELECT coalesce(max(id), 0) FROM pool",
+	[STMT_TRIAL_INSERT] =
+		"INSERT INTO pool (org, kind, route, granted, monthly,"
+		" expires_ms, created_ms, closed_ms, renewed_ms, due_ms)"
+		" SELECT slot, 1, ?2, ?3, 0, 0, ?4, 0, 0, 0 FROM org"
+		" WHERE credits = 1 AND (?1 = 0 OR slot = ?1)"
+		" AND NOT EXISTS (SELECT 1 FROM pool WHERE org = slot"
+		" AND kind = 1 AND route = ?2)"
+		" AND NOT EXISTS (SELECT 1 FROM pool WHERE org = slot"
+		" AND kind = 2)"
+		" AND (SELECT count(*) FROM pool WHERE org = slot"
+		" AND closed_ms = 0) < ?5",
+	[STMT_TRIAL_LEDGER] =
+		"INSERT INTO ledger (org, pool, at_ms, change, why)"
+		" SELECT org, id, created_ms, granted, 'trial' FROM pool"
+		" WHERE id > ?1 ORDER BY id",
 	[STMT_LEDGER_INSERT] = "INSERT INTO ledger (org, pool, at_ms, change,"
 			       " why) VALUES (?, ?, ?, ?, ?)",
 	[STMT_LEDGER_EACH] = "SELECT id, org, pool, at_ms, change, why"

@@ -137,6 +137,9 @@ int registry_open(struct registry **ret_registry, struct records *records,
 	ret_report->fresh = fresh;
 	if (fresh)
 		registry_restore(g, state_dir, ret_report);
+	r = registry_trials_load(g, err, err_len);
+	if (r < 0)
+		goto out_table;
 	if (ret_report->warning[0] == '\0') {
 		if (options->strict)
 			r = registry_disown_snapshot(g, state_dir, err,

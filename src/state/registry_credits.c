@@ -103,8 +103,10 @@ static int finish(struct registry *g, uint32_t org, int r, const char *why)
 	struct pool_rest rests[CREDIT_POOLS_MAX];
 	struct pools pools = {.count = 0};
 	uint64_t block = 0;
-	unsigned gone;
+	unsigned gone, trials;
 
+	if (r == 0)
+		r = registry_trials_insert(g, org, &trials);
 	if (r == 0)
 		r = open_pools(g, org, &pools);
 	if (r == 0 && pools.count > CREDIT_POOLS_MAX)
@@ -142,6 +144,33 @@ static int begin(struct registry *g, uint32_t org, struct org_record *ret_org)
 	r = registry_from_records(g, r, "organization");
 	if (r != 0)
 		records_rollback(g->records);
+	return r;
+}
+
+int registry_credits_setup(struct registry *g, const struct org_record *rec,
+			   uint64_t granted)
+{
+	struct pool_record pack = {.org = rec->slot,
+				   .kind = POOL_PACK,
+				   .granted = granted,
+				   .created_ms = rec->created_ms};
+	struct pool_rest gone[CREDIT_POOLS_MAX];
+	struct pools pools;
+	uint64_t block;
+	unsigned trials;
+	int r = 0;
+
+	if (granted > 0)
+		r = registry_pool_insert(g, &pack, "grant");
+	if (r == 0)
+		r = registry_trials_insert(g, rec->slot, &trials);
+	if (r == 0)
+		r = open_pools(g, rec->slot, &pools);
+	if (r == 0 && apply_credits_make(g, pools.count, &block) < 0)
+		r = registry_fail(g, REGISTRY_FULL, NO_ROOM);
+	if (r == 0)
+		apply_credits_swap(g, rec->slot, block, pools.at, pools.count,
+				   gone);
 	return r;
 }
 

@@ -7,7 +7,8 @@
  * (start-up), registry_slots.c (lines of the arena), registry_apply.c (blocks
  * of the arena), registry_shares.c (blocks that many use) and, by what they
  * change, registry_orgs.c, registry_plans.c, registry_keys.c,
- * registry_access.c and registry_credits.c share. Nobody else includes it.
+ * registry_access.c, registry_credits.c and registry_trials.c share. Nobody
+ * else includes it.
  *
  * A change goes: check it, begin, write the records, take the room that it
  * needs in the arena, commit, let the arena follow, grace period, give back
@@ -281,8 +282,25 @@ bool apply_credits_sane(struct registry *g, uint64_t block);
 /* In a batch: the pool and its first line in the ledger. */
 int registry_pool_insert(struct registry *g, struct pool_record *rec,
 			 const char *why);
+/* In a batch, of an organization that counts credits from now on and that no
+ * key names yet: its first credits, 0 of them: none, and its trials. */
+int registry_credits_setup(struct registry *g, const struct org_record *rec,
+			   uint64_t granted);
 /* At start: the organizations' pools follow the records. */
 int registry_credits_load(struct registry *g);
+
+/* ---- registry_trials.c ---- */
+
+/* In a batch: the trials that an organization (0: each) may have and never had,
+ * in the order of the configuration, while there is room. Only in the records;
+ * the arena's pools are the caller's. */
+int registry_trials_insert(struct registry *g, uint32_t org,
+			   unsigned *ret_count);
+/* At start, when what was counted is back: those of each organization. After
+ * older records were put back, arena and snapshot know pools that have not been
+ * made yet; a new one must not take over what was counted there. Negative
+ * errno. */
+int registry_trials_load(struct registry *g, char *err, size_t err_len);
 
 /* ---- registry_periods.c ---- */
 

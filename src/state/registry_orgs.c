@@ -42,28 +42,6 @@ static int insert_org(struct registry *g, struct org_record *rec)
 				     r == RECORDS_ABSENT ? "plan" : "org");
 }
 
-/* The first credits, and the block that they are counted in. */
-static int setup_credits(struct registry *g, const struct org_record *rec,
-			 uint64_t granted)
-{
-	struct pool_record pack = {.org = rec->slot,
-				   .kind = POOL_PACK,
-				   .granted = granted,
-				   .created_ms = rec->created_ms};
-	struct pool_rest gone[CREDIT_POOLS_MAX];
-	uint64_t block;
-	int r = 0;
-
-	if (granted > 0)
-		r = registry_pool_insert(g, &pack, "grant");
-	if (r == 0 && apply_credits_make(g, granted > 0, &block) < 0)
-		r = registry_fail(g, REGISTRY_FULL, NO_ROOM);
-	if (r == 0)
-		apply_credits_swap(g, rec->slot, block, &pack, granted > 0,
-				   gone);
-	return r;
-}
-
 /* Takes the room before the change is durable: a full arena is then an answer,
  * not an organization without a window. */
 static int setup_org(struct registry *g, const struct org_record *rec,
@@ -81,7 +59,7 @@ static int setup_org(struct registry *g, const struct org_record *rec,
 	else
 		plan_change_abandon(g, &change);
 	if (r == 0 && rec->credits)
-		r = setup_credits(g, rec, granted);
+		r = registry_credits_setup(g, rec, granted);
 	if (r != 0)
 		slot_withdraw_org(g, rec);
 	return r;
