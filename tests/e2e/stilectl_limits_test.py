@@ -191,6 +191,31 @@ class Credits(Ctl):
         self.refused('credits', 'list', 'nobody at all')
 
 
+class Trials(Ctl):
+    config = 'routes: {sheet: {trial: 30}}'
+
+    def test_a_route_gives_a_trial_that_only_it_is_paid_from(self):
+        org = self.json('org', 'create', 'trier', '--credits', 0)
+        self.assertEqual(org['credits'], 30)
+        self.assertRegex(self.good('credits', 'list', 'trier'),
+                         r'(?m)^ *\d+ +trial +sheet +30 +0 +30 +- ')
+        key = self.json('key', 'create', '--org', 'trier')['key']
+        check = ('check', '-', '--cost', 20, '--route')
+        for route, said in (('other', 'deny (402): Insufficient credits'),
+                            ('sheet', 'allow'),
+                            ('sheet', 'deny (402): Insufficient credits')):
+            self.assertEqual(self.ctl(*check, route, stdin=key)
+                             .stdout.splitlines()[0], said)
+        self.assertIn('granted before', self.refused(
+            'credits', 'grant', 'trier', 5, '--kind', 'trial',
+            '--route', 'sheet'))
+        self.good('credits', 'subscribe', 'trier', 100)
+        self.assertEqual([(x['change'], x['why']) for x in
+                          self.json('credits', 'ledger', 'trier')],
+                         [(30, 'trial'), (100, 'subscription'),
+                          (-10, 'subscribed')])
+
+
 class Trail(Ctl):
     def test_audit_tells_who_changed_what(self):
         org = self.org()
