@@ -61,7 +61,10 @@ int registry_trials_load(struct registry *g, char *err, size_t err_len)
 	if (r == 0)
 		return 0;
 	r = r < 0 ? r : -EIO;
-	snprintf(err, err_len, "granting the trials of routes: %s",
-		 r == -EIO ? records_error(g->records) : strerror(-r));
+	snprintf(err, err_len, "the trials of routes: %s%s",
+		 r == -EIO ? records_error(g->records) : strerror(-r),
+		 r == -ENOSPC ? " (raise ring_bytes or the size of the "
+				"arena's tmpfs)"
+			      : "");
 	return r;
 }
