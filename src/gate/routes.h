@@ -25,7 +25,8 @@ struct route {
 	uint64_t hash;       /* label_hash() of the name */
 	uint64_t scope_hash; /* a key needs this scope; 0: none */
 	uint32_t price;      /* units, 1..CHECK_COST_MAX */
-	uint32_t trial;      /* credits, 0..ROUTE_TRIAL_MAX; the adder's */
+	/* Credits, 0..ROUTE_TRIAL_MAX; routes_add() leaves them 0. */
+	uint32_t trial;
 	char name[LABEL_MAX + 1];
 	char scope[LABEL_MAX + 1]; /* "": none */
 };

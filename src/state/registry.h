@@ -55,7 +55,7 @@ struct registry_options {
 	uint64_t request_id_ms; /* an id is remembered */
 	uint64_t hold_ms;       /* a reservation lasts, when it does not say */
 	bool hold_keep;         /* one that expires stays charged */
-	const struct routes *routes; /* kept */
+	const struct routes *routes; /* kept; or NULL */
 	/* Windows of a fresh arena count as full until they have passed, unless
 	 * a snapshot of a clean stop was restored: from the boot on when nobody
 	 * has served since, else from now on. To tell the two apart a snapshot
@@ -187,6 +187,11 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 			char text[static KEY_TEXT_MAX]);
 
 /* ---- credits ---- */
+
+/* Each change also makes the trials that options.routes give and that the
+ * organization never had, while there is room; so do creating an organization
+ * whose credits are counted, and the start. Never for who has or had a
+ * subscription. */
 
 /* A pool: rec->org, kind (any but subscription and overage), route, granted
  * and expires_ms in; the rest out. From then on the credits of the organization
