@@ -43,7 +43,6 @@ static int raise(struct registry *g, const struct budget_record *budget,
 	const struct project *p = &g->arena->projects[budget->project];
 	const struct org *org = &g->arena->orgs[p->org];
 	struct event_record e = {
-		.at_ms = registry_now_ms(g),
 		.kind = "budget.threshold",
 		.org = p->org,
 		.project = budget->project,
@@ -58,8 +57,8 @@ static int raise(struct registry *g, const struct budget_record *budget,
 		 percent, v->used - v->returned, v->cap);
 	snprintf(e.once, sizeof(e.once), "budget:%.8s:%u:%u:%u:%u", p->id.c,
 		 budget->idx, budget->period, v->period, percent);
-	r = records_event_insert(g->records, &e);
-	return r == RECORDS_EXISTS ? 0 : r;
+	r = registry_event_raise(g, &e);
+	return r == REGISTRY_EXISTS ? 0 : r;
 }
 
 static int tell_budget(const struct budget_record *budget, void *arg)

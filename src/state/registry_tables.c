@@ -328,10 +328,10 @@ static bool meter_is_at_rest(const void *state, void *arg)
 	const struct resting *r = arg;
 	struct outside *o = (struct outside *)(uintptr_t)state;
 
-	return claim_load(&o->held) == 0 &&
-	       meter_rests(r->rule, r->g->arena, &o->meter,
-			   subject_entries(r->rule, o),
-			   subject_log2(r->rule, r->stride), &r->now);
+	/* Of other levels nothing is ever held. */
+	return outside_rests(r->g->arena, r->rule, o,
+			     subject_entries(r->rule, o),
+			     subject_log2(r->rule, r->stride), &r->now);
 }
 
 static bool once_is_at_rest(const void *state, void *arg)
