@@ -185,6 +185,7 @@ int cmd_events(struct ctl *c);
 int cmd_audit(struct ctl *c);
 int cmd_check(struct ctl *c);
 int cmd_explain(struct ctl *c);
+int cmd_settle(struct ctl *c);
 int cmd_usage(struct ctl *c);
 int cmd_status(struct ctl *c);
 int cmd_snapshot(struct ctl *c);

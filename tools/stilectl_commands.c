@@ -410,6 +410,17 @@ const struct ctl_command ctl_commands[] = {
 	 .takes_key = true,
 	 .options = OPT_BIT(OPT_COST) | OPT_BIT(OPT_ROUTE) | OPT_BIT(OPT_PEEK),
 	 .run = cmd_check},
+	{.name = "settle",
+	 .args = "HOLD [--cost N]",
+	 .summary = "end a reservation or lease at what it has cost",
+	 .details =
+		 "HOLD is what X-Stile-Hold said. Without --cost it stays what "
+		 "was reserved; 0 gives everything back. What budgets and "
+		 "credits do not allow is not charged, and told.",
+	 .args_min = 1,
+	 .args_max = 1,
+	 .options = OPT_BIT(OPT_COST),
+	 .run = cmd_settle},
 	{.name = "explain",
 	 .args = "KEY|--key-id ID [--cost N] [--route R] [--scope S] "
 		 "[--address A]",

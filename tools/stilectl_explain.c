@@ -155,6 +155,40 @@ int cmd_explain(struct ctl *c)
 	return allowed ? CTL_OK : CTL_REFUSED;
 }
 
+/* ---- settle ---- */
+
+static const struct column settled_columns[] = {
+	{"HOLD", "hold", NULL, CELL_TEXT},
+	{"CHARGED", "charged", NULL, CELL_NUMBER},
+	{"REASON", "reason", NULL, CELL_TEXT},
+	{"CREDITS", "credits", "-", CELL_NUMBER},
+	{"ORG", "org", NULL, CELL_TEXT},
+	{"KEY", "key", NULL, CELL_TEXT},
+};
+#define SETTLED_COLUMNS (sizeof(settled_columns) / sizeof(settled_columns[0]))
+
+int cmd_settle(struct ctl *c)
+{
+	json_t *body = json_object();
+	struct reply reply;
+	int rc = body_text(body, "hold", c->arg[0]);
+
+	if (rc == 0)
+		rc = body_number(body, "cost", c->opt[OPT_COST]);
+	if (rc == 0)
+		rc = api_call(c, "POST", api_path("/v1/settle", "", ""), body,
+			      &reply);
+	json_decref(body);
+	if (rc != CTL_OK)
+		return rc;
+	if (ctl_json(c))
+		print_json(reply.json);
+	else
+		print_record(settled_columns, SETTLED_COLUMNS, reply.json);
+	reply_deinit(&reply);
+	return CTL_OK;
+}
+
 /* ---- one subject ---- */
 
 static const struct column subject_columns[] = {

@@ -45,6 +45,7 @@ void api_org_rule_remove(struct call *c);
 void api_limit_show(struct call *c);
 void api_limit_reset(struct call *c);
 void api_explain(struct call *c);
+void api_settle(struct call *c);
 void api_plan_create(struct call *c);
 void api_plan_list(struct call *c);
 void api_plan_show(struct call *c);

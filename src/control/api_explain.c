@@ -145,6 +145,55 @@ void api_explain(struct call *c)
 	reply_json(c->reply, 200, show_verdict(&v));
 }
 
+/* ---- settle ---- */
+
+static json_t *show_count(uint64_t n)
+{
+	return n == CREDITS_NONE ? json_null() : json_integer((json_int_t)n);
+}
+
+void api_settle(struct call *c)
+{
+	const char *hold = NULL;
+	int64_t cost = SETTLE_AS_RESERVED;
+	const struct input inputs[] = {
+		{"hold", INPUT_TEXT, true, &hold},
+		{"cost", INPUT_COUNT, false, &cost},
+	};
+	struct check_extra extra = {0};
+	const struct reason_info *info;
+	struct verdict v;
+
+	if (!call_input(c, inputs, 2))
+		return;
+	if (cost > CHECK_COST_MAX && cost != SETTLE_AS_RESERVED) {
+		call_invalid(c,
+			     "\"cost\": expected 0 to %u; without it the hold "
+			     "is settled as it was reserved",
+			     CHECK_COST_MAX);
+		return;
+	}
+	if (extra_hold(&extra, hold, strlen(hold)) != DETAIL_NONE) {
+		call_invalid(c, "\"hold\": expected 16 hexadecimal digits");
+		return;
+	}
+	registry_settle(c->control->registry, extra.hold, (uint32_t)cost, &v);
+	if (v.reason == REASON_NO_HOLD) {
+		reply_error(c->reply, 404, "not_found",
+			    "There is no such hold: it was settled, or has "
+			    "expired.");
+		return;
+	}
+	info = reason_info(v.reason);
+	reply_json(c->reply, 200,
+		   json_pack("{s:s,s:I,s:s%,s:o,s:o,s:o,s:o}", "hold", hold,
+			     "charged", (json_int_t)v.charged, "reason",
+			     info->word.s, (size_t)info->word.len, "credits",
+			     show_count(v.credits), "org", show_id(v.org),
+			     "project", show_id(v.project), "key",
+			     show_id(v.key)));
+}
+
 /* ---- one subject of one limit ---- */
 
 /* The key, of this organization; false when answered. */

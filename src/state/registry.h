@@ -239,6 +239,11 @@ struct verdict;
 void registry_explain(struct registry *g, struct check *check,
 		      struct verdict *ret_verdict);
 
+/* Ends a hold as a settlement from the proxy does: `cost` as in struct check.
+ * The verdict says what was charged. */
+void registry_settle(struct registry *g, uint64_t hold, uint32_t cost,
+		     struct verdict *ret_verdict);
+
 /* One subject of one rule: what the rule's level asks for, and nothing else.
  * Key and project are the organization's. */
 struct subject_query {

@@ -24,6 +24,18 @@ void registry_explain(struct registry *g, struct check *check,
 		    (uint64_t)registry_now_ms(g));
 }
 
+void registry_settle(struct registry *g, uint64_t hold, uint32_t cost,
+		     struct verdict *ret_verdict)
+{
+	struct check_extra extra = {.hold = hold};
+	struct check check = {
+		.credential = CREDENTIAL_HOLD, .extra = &extra, .cost = cost};
+	struct instant now = instant_now();
+
+	gate_decide(g->expiry, &check, ret_verdict, 1, &now,
+		    (uint64_t)registry_now_ms(g));
+}
+
 /* Where a rule counts a subject. */
 struct spot {
 	const struct rule *rule;

@@ -244,6 +244,8 @@ Test(openapi, examples_of_requests_are_accepted)
 		/* revoked just before */
 		if (strstr(target, "rotate") || strstr(target, "able"))
 			cr_expect_eq(stand.reply.status, 409);
+		else if (strcmp(target, "/v1/settle") == 0) /* no such hold */
+			cr_expect_eq(stand.reply.status, 404);
 		else
 			cr_expect_eq(stand.reply.status / 100, 2, "%s: %s",
 				     target, text("error.message"));
@@ -333,6 +335,10 @@ static const struct step steps[] = {
 	{"POST", "/v1/orgs/a/limits", LIMIT("fly", "inflight 5"), 200},
 	{"POST", "/v1/orgs/a/limits/reset", "{\"name\":\"fly\"}", 409},
 	{"POST", "/v1/orgs/a/limits/remove", "{\"name\":\"fly\"}", 200},
+	{"POST", "/v1/settle", "{\"hold\":\"000001a2106f1437\"}", 404},
+	{"POST", "/v1/settle", "{\"hold\":\"1\"}", 400},
+	{"POST", "/v1/settle",
+	 "{\"hold\":\"000001a2106f1437\",\"cost\":1000001}", 400},
 	{"POST", "/v1/explain", "{\"key\":\"none\"}", 200},
 	{"POST", "/v1/explain", "{}", 400},
 	{"POST", "/v1/explain", "{\"key_id\":\"none\"}", 404},
@@ -446,6 +452,7 @@ static const struct step steps[] = {
 /* What the stand cannot bring about, and who does. */
 static const char *const elsewhere[] = {
 	"POST /v1/backup 507", /* a full disk: tests/e2e/faults_test.py */
+	"POST /v1/settle 200", /* a hold: tests/e2e/holds_test.py */
 };
 
 /* `in` with the first `what` replaced. */

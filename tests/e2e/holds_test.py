@@ -144,6 +144,19 @@ class Holds(Case):
             wait_until(lambda: self.left()[1:] == before[1:], 'it expired')
             self.assertEqual(way.settle(hold, 8), (404, 0))
 
+    def test_an_operator_settles_what_the_proxy_reserved(self):
+        left = credits_left(self.d, self.org)
+        status, hold, charged = OverHttp(self.d).reserve(self.key, 5)
+        self.assertEqual((status, charged), (200, 5))
+        self.assertEqual(credits_left(self.d, self.org), left - 5)
+        r = self.d.admin('POST', '/v1/settle', {'hold': hold, 'cost': 2})
+        self.assertEqual((r['charged'], r['reason'], r['hold']),
+                         (2, 'allow', hold))
+        r = self.d.admin_raw('POST', '/v1/settle', {'hold': hold})
+        self.assertEqual(r.status, 404)
+        self.assertEqual(OverHttp(self.d).settle(hold, 1)[0], 404)
+        self.assertEqual(credits_left(self.d, self.org), left - 2)
+
     def test_holds_outlive_the_process(self):
         http, native = self.ways()
         kept = [(http, http.reserve(self.key, 5)[1], 2),
