@@ -77,7 +77,7 @@ struct registry {
 	struct periods *periods;
 	struct renewals *renewals;
 	bool renewing;
-	bool told; /* thresholds crossed before this start */
+	bool told;           /* thresholds crossed before this start */
 	struct gate *expiry; /* ends holds, explains; OWNER_EXPIRY */
 	struct counters expiry_counters;
 	struct keytext_prefix prefix;

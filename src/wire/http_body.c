@@ -86,7 +86,7 @@ static const struct text algorithms[] = {
 static void put_word(struct writer *w, const struct text *words, size_t count,
 		     uint8_t word)
 {
-	if (word < count)
+	if (word < count && words[word].len != 0)
 		put(w, words[word].s, words[word].len);
 }
 

@@ -355,6 +355,21 @@ Test(http_explain, every_level_and_algorithm_has_its_word)
 	}
 }
 
+Test(http_explain, a_number_without_a_word_has_none)
+{
+	static const uint8_t numbers[] = {0, EXPLAIN_CREDITS + 1, UINT8_MAX};
+
+	for (size_t i = 0; i < COUNT(numbers); i++) {
+		struct verdict v = known(REASON_ALLOW);
+		struct explain e = {.count = 1};
+
+		e.lines[0].algorithm = numbers[i];
+		v.explain = &e;
+		cr_assert(has(reply_to(EXPLAIN, &epoch, &v, WALL_MS),
+			      "\"algorithm\":\"\""));
+	}
+}
+
 Test(http_explain, the_longest_fits_a_send_chunk)
 {
 	struct explain e;
