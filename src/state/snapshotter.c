@@ -17,10 +17,11 @@ struct snapshotter {
 	struct snapshotter_options options;
 	struct epoch_reader reader;
 	/* the thread's: */
-	uint64_t due_ns;       /* the next snapshot; monotonic */
-	uint64_t took_ns;      /* the last one */
-	int64_t collected_ms;  /* usage; civil time */
-	uint64_t collected_ns; /* the same, monotonic */
+	uint64_t due_ns;          /* the next snapshot; monotonic */
+	uint64_t took_ns;         /* the last one */
+	int64_t collected_ms;     /* usage; civil time */
+	uint64_t collected_ns;    /* the same, monotonic */
+	uint64_t collect_took_ns; /* the last one */
 	pthread_t thread;
 	pthread_mutex_t mutex;
 	pthread_cond_t changed;
@@ -71,6 +72,7 @@ static void collect(struct snapshotter *s, bool workers)
 	s->collected_ns = clock_ns(CLOCK_MONOTONIC);
 	(void)usage_collect(s->options.usage, workers ? &s->reader : NULL,
 			    s->collected_ms); /* counts and tells failures */
+	s->collect_took_ns = clock_ns(CLOCK_MONOTONIC) - s->collected_ns;
 }
 
 /* Nanoseconds until the one and the other. */
@@ -79,7 +81,9 @@ static uint64_t collect_in(const struct snapshotter *s)
 	if (s->options.usage == NULL)
 		return UINT64_MAX;
 	return due_usage_ns(clock_ns(CLOCK_MONOTONIC) - s->collected_ns,
-			    s->options.usage_interval_s * DUE_NS_PER_S,
+			    due_usage_interval_ns(s->options.usage_interval_s *
+							  DUE_NS_PER_S,
+						  s->collect_took_ns),
 			    s->collected_ms, civil_ms(s));
 }
 

@@ -25,6 +25,19 @@ static inline uint64_t due_turn_ns(int64_t civil_ms)
 	       DUE_NS_PER_MS;
 }
 
+/* At least so many times as long as a collection takes lies between the starts
+ * of two: with a million keys in use one takes seconds, and the CPU is the
+ * workers'. */
+#define DUE_USAGE_REST 10
+
+static inline uint64_t due_usage_interval_ns(uint64_t interval_ns,
+					     uint64_t took_ns)
+{
+	uint64_t rest_ns = took_ns * DUE_USAGE_REST;
+
+	return interval_ns > rest_ns ? interval_ns : rest_ns;
+}
+
 /* Until usage is to be collected: an interval after it was last, `past_ns` ago,
  * or once the hour of that is over. 0: now. Shortly before the turn it waits
  * for it: a slow disk shall not make it late there. */

@@ -156,6 +156,14 @@ Test(snapshotter, grace_periods_go_on_after_it_has_ended)
 #define HOUR USAGE_HOUR_MS
 #define NOON (INT64_C(480000) * HOUR)
 
+Test(snapshotter_due, a_collection_that_takes_long_is_followed_by_a_rest)
+{
+	cr_expect_eq(due_usage_interval_ns(5 * S, 0), 5 * S);
+	cr_expect_eq(due_usage_interval_ns(5 * S, S / 2), 5 * S);
+	cr_expect_eq(due_usage_interval_ns(5 * S, S / 2 + 1), 5 * S + 10);
+	cr_expect_eq(due_usage_interval_ns(5 * S, 8 * S), 80 * S);
+}
+
 Test(snapshotter_due, usage_after_an_interval_or_at_the_turn_of_the_hour)
 {
 	/* Collected at noon; asked a while later. */
