@@ -144,17 +144,14 @@ static int budget_short(struct step *s, const struct ask *a)
 	return -1;
 }
 
-/* Thresholds in per cent; crossing one is told to the control thread. */
-static const unsigned thresholds[] = {50, 80, 100};
-
+/* Crossing a threshold is told to the control thread. */
 static bool crosses(const struct budget_view *v, uint64_t units)
 {
 	uint64_t before = v->used - v->returned, after = before + units;
 	unsigned i;
 
-	for (i = 0; i < sizeof(thresholds) / sizeof(thresholds[0]); i++) {
-		uint64_t at = v->cap / 100 * thresholds[i] +
-			      v->cap % 100 * thresholds[i] / 100;
+	for (i = 0; i < BUDGET_THRESHOLDS; i++) {
+		uint64_t at = budget_threshold(v->cap, i);
 
 		if (before < at && after >= at)
 			return true;

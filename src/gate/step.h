@@ -141,6 +141,17 @@ struct budget_view {
 void budget_read(const struct budget *b, uint64_t used, uint64_t returned,
 		 uint64_t wall_ms, struct budget_view *ret_view);
 
+/* Spending so many per cent of the cap is told, once in a period. */
+#define BUDGET_THRESHOLDS 3
+static const unsigned budget_thresholds[BUDGET_THRESHOLDS] = {50, 80, 100};
+
+/* The units at which threshold `i` is reached. */
+static inline uint64_t budget_threshold(uint64_t cap, unsigned i)
+{
+	return cap / 100 * budget_thresholds[i] +
+	       cap % 100 * budget_thresholds[i] / 100;
+}
+
 /* Units that the pool has for this route at this time; the words as above. */
 uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t returned,
 		   uint64_t route, uint64_t wall_ms);

@@ -19,19 +19,6 @@
 
 /* ---- budgets ---- */
 
-static unsigned percent_crossed(const struct budget_view *v)
-{
-	static const unsigned thresholds[] = {100, 80, 50};
-	uint64_t spent = v->used - v->returned;
-
-	for (unsigned i = 0; i < 3; i++)
-		if (v->cap > 0 &&
-		    spent >= v->cap / 100 * thresholds[i] +
-				     v->cap % 100 * thresholds[i] / 100)
-			return thresholds[i];
-	return 0;
-}
-
 static const char *per_name(uint8_t period)
 {
 	return period_kind_name((enum period_kind)period);
@@ -63,20 +50,19 @@ static int raise(struct registry *g, const struct budget_record *budget,
 
 static int tell_budget(const struct budget_record *budget, void *arg)
 {
-	static const unsigned thresholds[] = {50, 80, 100};
 	struct registry *g = arg;
 	const struct budget *b =
 		&g->arena->projects[budget->project].budgets[budget->idx];
 	struct budget_view v;
-	unsigned crossed;
 	int r = 0;
 
 	budget_read(b, claim_load(&b->used), claim_load(&b->returned),
 		    (uint64_t)registry_now_ms(g), &v);
-	crossed = v.cap != BUDGET_NONE ? percent_crossed(&v) : 0;
-	for (unsigned i = 0; i < 3 && r == 0; i++)
-		if (thresholds[i] <= crossed)
-			r = raise(g, budget, &v, thresholds[i]);
+	if (v.cap == BUDGET_NONE || v.cap == 0)
+		return 0;
+	for (unsigned i = 0; i < BUDGET_THRESHOLDS && r == 0; i++)
+		if (v.used - v.returned >= budget_threshold(v.cap, i))
+			r = raise(g, budget, &v, budget_thresholds[i]);
 	return r;
 }
 
@@ -126,7 +112,6 @@ static void tell_thresholds(struct registry *g)
 static int renew(void *arg, uint32_t org, const struct period *month)
 {
 	struct registry *g = arg;
-
 	int r;
 
 	(void)month; /* the new pool's date is in it */
@@ -203,9 +188,6 @@ int calendar_open(struct registry *g)
 		  &g->expiry_counters);
 	if (options.routes != NULL)
 		gate_configure(g->expiry, &options);
-	/* Of what a process that died has not told. */
-	atomic_store_explicit(&g->arena->header->attention, 1,
-			      memory_order_relaxed);
 	return 0;
 }
 
