@@ -77,7 +77,9 @@ void claim_init(struct claim *c, struct arena *a, uint32_t owner,
 	c->owner = owner;
 	c->descriptor = &a->descriptors[owner];
 	c->counters = counters;
+	c->base = a->base;
 	c->next = c->descriptor->words;
+	c->end = c->descriptor->words + CLAIM_WORDS_MAX;
 	/* PAIRS: nothing. Only the owner reads or writes last_seq; a restart
 	 * that follows is ordered by the process's end. */
 	c->seq = atomic_load_explicit(&c->descriptor->last_seq,
@@ -174,9 +176,8 @@ static void claim_apply(struct arena *a, uint64_t name,
 	swing(word_at(a, dec->gate_off), name, dec->gate_next);
 }
 
-/* The slow half of claim_settle(): somebody's name is in the gate. */
-static __attribute__((noinline)) uint64_t
-help(struct arena *a, word_t *gate, uint64_t name, struct counters *counters)
+uint64_t claim_help(struct arena *a, word_t *gate, uint64_t name,
+		    struct counters *counters)
 {
 	struct decision dec;
 	unsigned patience = HELP_PATIENCE;
@@ -185,9 +186,7 @@ help(struct arena *a, word_t *gate, uint64_t name, struct counters *counters)
 		uint64_t now;
 
 		pause_cpu();
-		/* PAIRS: claim_commit() and claim_apply(), release on the gate:
-		 * an even value comes with all words of its version, an odd
-		 * one with its descriptor. */
+		/* PAIRS: as in claim_settle(). */
 		now = atomic_load_explicit(gate, memory_order_acquire);
 		if ((now & 1) == 0)
 			return now;
@@ -205,16 +204,6 @@ help(struct arena *a, word_t *gate, uint64_t name, struct counters *counters)
 				counter_add(&counters->helps, 1);
 		}
 	}
-}
-
-uint64_t claim_settle(struct arena *a, word_t *gate, struct counters *counters)
-{
-	/* PAIRS: as in help(). */
-	uint64_t value = atomic_load_explicit(gate, memory_order_acquire);
-
-	if (likely((value & 1) == 0))
-		return value;
-	return help(a, gate, value, counters);
 }
 
 static bool place_sane(uint64_t off)

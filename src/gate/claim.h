@@ -34,18 +34,35 @@ struct claim {
 	struct counters *counters; /* helps are counted here; may be NULL */
 	uint64_t seq;
 	uint32_t owner;
-	struct claim_word *next; /* of the descriptor's, to be filled */
+	const uint8_t *base;     /* the arena's */
+	struct claim_word *next; /* of the descriptor's, to be filled ... */
+	struct claim_word *end;  /* ... as long as there are any */
 };
 
 /* `owner` < ARENA_OWNERS, used by one thread at a time. */
 void claim_init(struct claim *c, struct arena *a, uint32_t owner,
 		struct counters *counters);
 
+/* The slow half of claim_settle(): `name` is in the gate. */
+uint64_t claim_help(struct arena *a, word_t *gate, uint64_t name,
+		    struct counters *counters);
+
 /* The gate's even value. Completes whatever stands in the way. All words of
  * the organization, loaded with acquire after this, are those of this version
  * or newer; if claim_unchanged() or claim_commit() then succeeds they were
  * those of this version. */
-uint64_t claim_settle(struct arena *a, word_t *gate, struct counters *counters);
+static inline uint64_t claim_settle(struct arena *a, word_t *gate,
+				    struct counters *counters)
+{
+	/* PAIRS: claim_commit() and claim_apply(), release on the gate: an even
+	 * value comes with all words of its version, an odd one with its
+	 * descriptor. */
+	uint64_t value = atomic_load_explicit(gate, memory_order_acquire);
+
+	if (likely((value & 1) == 0))
+		return value;
+	return claim_help(a, gate, value, counters);
+}
 
 /* True when no decision got through since claim_settle() returned `version`. */
 static inline bool claim_unchanged(word_t *gate, uint64_t version)
@@ -71,28 +88,36 @@ static inline uint64_t claim_offset(const struct arena *a, const word_t *w)
 }
 
 /* begin, add each word at most once, commit. */
-static inline void claim_begin(struct claim *c)
+static inline struct claim_word *claim_begin(struct claim *c)
 {
 	/* PAIRS: copy_decision(), second load of seq. The stores of the fields
 	 * below are releases, so a helper that saw one of them sees this
 	 * zero (or something newer) too; relaxed is enough here. */
 	atomic_store_explicit(&c->descriptor->seq, 0, memory_order_relaxed);
-	c->next = c->descriptor->words;
+	return c->next = c->descriptor->words;
+}
+
+/* Writes one word of the decision; the next goes where it returns, and in the
+ * end c->next. For who knows that they are at most CLAIM_WORDS_MAX. */
+static inline struct claim_word *claim_put(const struct claim *c,
+					   struct claim_word *d, word_t *w,
+					   uint64_t from, uint64_t to)
+{
+	/* PAIRS: copy_decision(), acquire. Orders the zero in seq before these:
+	 * a helper with a half-new copy finds out. */
+	atomic_store_explicit(&d->off,
+			      (uint64_t)((uintptr_t)w - (uintptr_t)c->base),
+			      memory_order_release);
+	atomic_store_explicit(&d->from, from, memory_order_release);
+	atomic_store_explicit(&d->to, to, memory_order_release);
+	return d + 1;
 }
 
 static inline void claim_add(struct claim *c, word_t *w, uint64_t from,
 			     uint64_t to)
 {
-	struct claim_word *d = c->next;
-
-	check(d < c->descriptor->words + CLAIM_WORDS_MAX);
-	c->next = d + 1;
-	/* PAIRS: copy_decision(), acquire. Orders the zero in seq before these:
-	 * a helper with a half-new copy finds out. */
-	atomic_store_explicit(&d->off, claim_offset(c->arena, w),
-			      memory_order_release);
-	atomic_store_explicit(&d->from, from, memory_order_release);
-	atomic_store_explicit(&d->to, to, memory_order_release);
+	check(c->next < c->end);
+	c->next = claim_put(c, c->next, w, from, to);
 }
 
 /* The decision. `version` is what claim_settle() returned. False: somebody

@@ -324,37 +324,47 @@ static inline bool plain(const struct gate *g, const struct check *c,
 		 claim_load(&p->budgets[1].cap) == BUDGET_NONE));
 }
 
-/* The whole group, if all of it is plain. */
-static bool judge_plain(struct gate *g, const struct check *checks,
-			struct verdict *verdicts, unsigned first,
-			struct org *org, const struct plan *plan,
-			const struct instant *now, uint64_t wall_ms)
+/* Those of the group that are plain, up to the first that is not. Returns the
+ * first that is left. */
+static unsigned judge_plain(struct gate *g, const struct check *checks,
+			    struct verdict *verdicts, unsigned first,
+			    struct org *org, const struct instant *now,
+			    uint64_t wall_ms)
 {
 	struct arena *a = g->arena;
-	unsigned i, count = 0;
 
-	for (i = first; i != GROUP_END; i = g->groups.next[i])
-		if (!plain(g, &checks[i], &a->keys[g->slots[i]]))
-			return false;
-	for (i = first; i != GROUP_END; i = g->groups.next[i]) {
-		struct plain_ask *ask = &g->plain[count++];
-		struct key *key = &a->keys[g->slots[i]];
+	while (first != GROUP_END) {
+		unsigned i = first, count = 0;
+		enum plain_end end;
 
-		verdicts[i].org = org->id;
-		if (key->project != 0)
-			verdicts[i].project = a->projects[key->project].id;
-		ask->key = key;
-		ask->verdict = &verdicts[i];
-		ask->cost = checks[i].cost != 0 ? checks[i].cost : 1;
-		touch(key, wall_ms);
-		if (count < PLAIN_ASKS_MAX && g->groups.next[i] != GROUP_END)
-			continue;
-		if (unlikely(!plain_run(&g->claim, org, plan, g->plain, count,
-					now)))
+		do {
+			struct plain_ask *ask = &g->plain[count];
+			struct key *key = &a->keys[g->slots[i]];
+
+			if (!plain(g, &checks[i], key))
+				break;
+			verdicts[i].org = org->id;
+			if (key->project != 0)
+				verdicts[i].project =
+					a->projects[key->project].id;
+			ask->key = key;
+			ask->verdict = &verdicts[i];
+			ask->cost = checks[i].cost != 0 ? checks[i].cost : 1;
+			touch(key, wall_ms);
+			count++;
+			i = g->groups.next[i];
+		} while (i != GROUP_END && count < PLAIN_ASKS_MAX);
+		if (count == 0)
+			break;
+		end = plain_run(&g->claim, org, g->step.plan, g->plain, count,
+				now);
+		if (unlikely(end == PLAIN_NOT))
+			break;
+		if (unlikely(end == PLAIN_DENIED))
 			deny_plain(g, count);
-		count = 0;
+		first = i;
 	}
-	return true;
+	return first;
 }
 
 /* Stage 5: may they pass, the checks of one group. */
@@ -374,8 +384,10 @@ static void judge(struct gate *g, const struct check *checks,
 	s->org = org;
 	s->plan = plan_of(a, org);
 	if (likely(s->plan->plain && !suspended &&
-		   claim_load(&org->credits) == 0) &&
-	    judge_plain(g, checks, verdicts, first, org, s->plan, now, wall_ms))
+		   claim_load(&org->credits) == 0))
+		first = judge_plain(g, checks, verdicts, first, org, now,
+				    wall_ms);
+	if (likely(first == GROUP_END))
 		return;
 	begin_run(g);
 	for (i = first; i != GROUP_END; i = g->groups.next[i]) {

@@ -8,14 +8,15 @@
 
 /* Entries that came later follow `at`, up to the newest. Those after that are
  * older, or not used yet. */
-uint64_t window_newest_after(const struct view *v, uint64_t at, uint64_t e)
+uint64_t window_newest_after(const word_t *entries, uint64_t mask,
+			     unsigned bits, uint64_t at, uint64_t e)
 {
-	uint64_t lo = 0, hi = v->mask + 1;
+	uint64_t lo = 0, hi = mask + 1;
 
 	while (hi - lo > 1) {
 		uint64_t mid = lo + (hi - lo) / 2;
 
-		if (entry(v, at + mid) >> v->bits > e >> v->bits)
+		if (claim_load(&entries[(at + mid) & mask]) >> bits > e >> bits)
 			lo = mid;
 		else
 			hi = mid;
@@ -23,14 +24,32 @@ uint64_t window_newest_after(const struct view *v, uint64_t at, uint64_t e)
 	return lo;
 }
 
-void window_read_coarse(struct view *v, uint64_t hint)
+static void read_window(struct view *v, struct arena *a,
+			const struct rule *rule, struct meter *meter,
+			word_t *entries, unsigned entries_log2,
+			const struct instant *now)
 {
-	read_entries(v, COARSE_BITS, hint);
+	uint64_t ring = 0;
+
+	if (entries == NULL) {
+		ring = claim_load(&meter->ring);
+		entries = ring_entries(a, ring);
+		entries_log2 = RING_LOG2(ring);
+	}
+	if (likely((ring & RING_COARSE) == 0))
+		window_read(v, EXACT_BITS, rule, meter, entries, entries_log2,
+			    now);
+	else
+		window_read(v, COARSE_BITS, rule, meter, entries, entries_log2,
+			    now);
 }
 
-void window_charge_coarse(struct view *v, uint32_t units)
+static void charge_window(struct view *v, uint32_t units)
 {
-	charge_entries(v, COARSE_BITS, units);
+	if (likely(v->bits == EXACT_BITS))
+		window_charge(v, EXACT_BITS, units);
+	else
+		window_charge(v, COARSE_BITS, units);
 }
 
 /* Ticks until `need` more of the units have left than there have now. */
@@ -148,7 +167,7 @@ void view_read(struct view *v, struct arena *a, const struct rule *rule,
 	       const struct instant *now)
 {
 	if (rule->algorithm == RULE_WINDOW) {
-		window_read(v, a, rule, meter, entries, entries_log2, now);
+		read_window(v, a, rule, meter, entries, entries_log2, now);
 		return;
 	}
 	v->rule = rule;
@@ -181,7 +200,7 @@ void view_charge(struct view *v, uint32_t units)
 {
 	switch (v->rule->algorithm) {
 	case RULE_WINDOW:
-		window_charge(v, units);
+		charge_window(v, units);
 		return;
 	case RULE_GCRA:
 		v->level = tat(v) + units * v->rule->unit_ns;

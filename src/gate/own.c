@@ -70,12 +70,16 @@ static inline bool add_window(struct claim *c, const struct rule *r,
 			      const struct instant *now, struct hints *hints,
 			      struct least *least)
 {
+	uint64_t ring = claim_load(&m->ring);
 	struct view v;
 
-	window_read(&v, c->arena, r, m, NULL, 0, now);
+	if (unlikely(ring & RING_COARSE))
+		return false;
+	window_read(&v, EXACT_BITS, r, m, ring_entries(c->arena, ring),
+		    RING_LOG2(ring), now);
 	if (units > r->limit || v.used > r->limit - units)
 		return false;
-	window_charge(&v, units);
+	window_charge(&v, EXACT_BITS, units);
 	claim_add(c, v.word, v.from, v.to);
 	if (window_hint(&v, &hints->of[hints->count].hint))
 		hints->of[hints->count++].meter = m;

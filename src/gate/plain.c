@@ -31,16 +31,15 @@ static inline void told_from(struct told *t, const struct view *v,
 static_assert(WINDOW_MS_MAX < UINT32_MAX, "and no wait is longer than two");
 
 /* `before`: units that the checks before it in this claim were allowed. */
-static __attribute__((noinline)) void deny(const struct view *v,
-					   struct plain_ask *a, uint32_t before)
+static __attribute__((noinline)) void
+deny(struct view *v, struct plain_ask *a, uint32_t before)
 {
-	struct view then = *v;
 	struct meter_answer m;
 	struct told t;
 
 	if (before > 0)
-		view_charge(&then, before);
-	view_answer(&then, a->cost, &m);
+		view_charge(v, before);
+	view_answer(v, a->cost, &m);
 	told_from(&t, v, m.reset_ms, m.retry_ms);
 	tell(a->verdict, &t);
 	a->verdict->remaining = m.remaining;
@@ -76,7 +75,7 @@ static inline void add_keys(struct claim *c, const struct plain_ask *asks,
 	}
 }
 
-static __attribute__((always_inline)) inline bool
+static __attribute__((always_inline)) inline enum plain_end
 run(struct claim *c, struct org *org, const struct plan *plan,
     struct plain_ask *asks, unsigned count, const struct instant *now)
 {
@@ -87,21 +86,27 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 		uint64_t version =
 			claim_settle(c->arena, &org->gate, c->counters);
 		struct instant at = step_instant(now, version);
+		uint64_t units = 0, ring = claim_load(&org->first.ring);
+		enum plain_end end = PLAIN_ALLOWED;
 		struct told told;
-		uint64_t units = 0;
-		bool all = true;
 		struct view v;
 		unsigned i;
 
-		window_read(&v, c->arena, rule, &org->first, NULL, 0, &at);
+		if (unlikely(ring & RING_COARSE))
+			return PLAIN_NOT;
+		window_read(&v, EXACT_BITS, rule, &org->first,
+			    ring_entries(c->arena, ring), RING_LOG2(ring), &at);
 		for (i = 0; i < count; i++) {
 			struct plain_ask *a = &asks[i];
 
 			a->allowed = a->cost <= limit &&
 				     v.used + units <= limit - a->cost;
 			if (unlikely(!a->allowed)) {
-				all = false;
-				deny(&v, a, (uint32_t)units);
+				/* A copy, so that `v` needs no address. */
+				struct view then = v;
+
+				end = PLAIN_DENIED;
+				deny(&then, a, (uint32_t)units);
 				continue;
 			}
 			units += a->cost;
@@ -111,10 +116,10 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 		if (units == 0) {
 			/* Nothing was decided since: the denials are true. */
 			if (claim_unchanged(&org->gate, version))
-				return false;
+				return PLAIN_DENIED;
 			continue;
 		}
-		window_charge(&v, (uint32_t)units);
+		window_charge(&v, EXACT_BITS, (uint32_t)units);
 		claim_begin(c);
 		claim_add(c, v.word, v.from, v.to);
 		add_keys(c, asks, count);
@@ -136,13 +141,13 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 			to->charged = asks[i].cost;
 			to->credits = to->budget = CREDITS_NONE;
 		}
-		return all;
+		return end;
 	}
 }
 
-bool plain_run(struct claim *c, struct org *org, const struct plan *plan,
-	       struct plain_ask *asks, unsigned count,
-	       const struct instant *now)
+enum plain_end plain_run(struct claim *c, struct org *org,
+			 const struct plan *plan, struct plain_ask *asks,
+			 unsigned count, const struct instant *now)
 {
 	check(count <= PLAIN_ASKS_MAX);
 	/* Most often it is one, and then the compiler leaves the loops out. */

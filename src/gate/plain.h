@@ -22,11 +22,16 @@ struct plain_ask {
  * the organization most often loses its own. */
 #define PLAIN_ASKS_MAX 16
 
+enum plain_end {
+	PLAIN_ALLOWED, /* all of them */
+	PLAIN_DENIED,  /* one, at least */
+	PLAIN_NOT,     /* nothing was decided: the ring is a coarse one */
+};
+
 /* count <= PLAIN_ASKS_MAX; the plan is plain, the organization has no credits.
- * Fills reason and numbers of each verdict, which is zero but for the ids.
- * True: all were allowed. */
-bool plain_run(struct claim *c, struct org *org, const struct plan *plan,
-	       struct plain_ask *asks, unsigned count,
-	       const struct instant *now);
+ * Fills reason and numbers of each verdict, which is zero but for the ids. */
+enum plain_end plain_run(struct claim *c, struct org *org,
+			 const struct plan *plan, struct plain_ask *asks,
+			 unsigned count, const struct instant *now);
 
 #endif

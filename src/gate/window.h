@@ -83,8 +83,10 @@ static inline bool counts(const struct view *v, uint64_t e)
 /* Where newest and oldest were seen last, one half of the word each. */
 #define HINT(newest, first) ((newest) << 32 | (first))
 
-/* How far after `at`, whose entry is `e`, the newest is. */
-uint64_t window_newest_after(const struct view *v, uint64_t at, uint64_t e);
+/* How far after `at`, whose entry is `e`, the newest is. (By value, as all that
+ * is not inline here: a view whose address nobody takes stays in registers.) */
+uint64_t window_newest_after(const word_t *entries, uint64_t mask,
+			     unsigned bits, uint64_t at, uint64_t e);
 
 #define NEAR 4 /* entries that are looked at one after the other */
 
@@ -106,7 +108,8 @@ static inline uint64_t find_newest(struct view *v, unsigned bits, uint64_t hint)
 		if (next >> bits <= e >> bits)
 			break;
 		if (unlikely(steps++ == NEAR)) {
-			at += window_newest_after(v, at, e);
+			at += window_newest_after(v->entries, v->mask, bits,
+						  at, e);
 			e = entry(v, at);
 			at &= v->mask;
 			break;
@@ -165,7 +168,6 @@ static inline uint64_t find_first(struct view *v, uint64_t hint)
 	return before;
 }
 
-/* `bits` are the view's; said where the compiler knows them. */
 static __attribute__((always_inline)) inline void
 read_entries(struct view *v, unsigned bits, uint64_t hint)
 {
@@ -178,6 +180,7 @@ read_entries(struct view *v, unsigned bits, uint64_t hint)
 	v->used = 0;
 	v->live = counts(v, e);
 	v->first = v->newest;
+	v->first_stamp = v->newest_stamp;
 	if (v->live) {
 		uint64_t before = find_first(v, hint);
 		uint64_t first = entry(v, v->first);
@@ -197,36 +200,22 @@ read_entries(struct view *v, unsigned bits, uint64_t hint)
 	v->from = v->to = e;
 }
 
-/* The same of coarse entries. */
-void window_read_coarse(struct view *v, uint64_t hint);
-
+/* `bits` are those of the entries; said where the compiler knows them. */
 static __attribute__((always_inline)) inline void
-window_read(struct view *v, struct arena *a, const struct rule *rule,
+window_read(struct view *v, unsigned bits, const struct rule *rule,
 	    struct meter *meter, word_t *entries, unsigned entries_log2,
 	    const struct instant *now)
 {
-	uint64_t hint;
-
 	v->rule = rule;
 	v->meter = meter;
 	v->now = *now;
 	v->base = claim_load(&meter->base);
-	/* PAIRS: nothing. A hint: any value leads to the same answer. */
-	hint = atomic_load_explicit(&v->meter->level, memory_order_relaxed);
-	v->bits = EXACT_BITS;
-	if (entries == NULL) {
-		uint64_t ring = claim_load(&v->meter->ring);
-
-		entries = ring_entries(a, ring);
-		entries_log2 = RING_LOG2(ring);
-		v->bits = ring_bits(ring);
-	}
+	v->bits = bits;
 	v->entries = entries;
 	v->mask = (UINT64_C(1) << entries_log2) - 1;
-	if (likely(v->bits == EXACT_BITS))
-		read_entries(v, EXACT_BITS, hint);
-	else
-		window_read_coarse(v, hint);
+	/* PAIRS: nothing. A hint: any value leads to the same answer. */
+	read_entries(v, bits,
+		     atomic_load_explicit(&meter->level, memory_order_relaxed));
 }
 
 /* What stamps are rounded up to: what has fewer entries than units shares
@@ -266,7 +255,7 @@ static inline bool crowded(const struct view *v)
 }
 
 static __attribute__((always_inline)) inline void
-charge_entries(struct view *v, unsigned bits, uint32_t units)
+window_charge(struct view *v, unsigned bits, uint32_t units)
 {
 	uint64_t stamp = admission_stamp(v, bits);
 
@@ -281,16 +270,6 @@ charge_entries(struct view *v, unsigned bits, uint32_t units)
 		v->first_stamp = stamp;
 	v->live = true;
 	v->to = entry_make(bits, stamp, v->total);
-}
-
-void window_charge_coarse(struct view *v, uint32_t units);
-
-static inline void window_charge(struct view *v, uint32_t units)
-{
-	if (likely(v->bits == EXACT_BITS))
-		charge_entries(v, EXACT_BITS, units);
-	else
-		window_charge_coarse(v, units);
 }
 
 /*
