@@ -194,6 +194,60 @@ static bool claim_words(struct claim *c, struct org *org, unsigned count)
 	return from[1] == (count > 2 ? from[2] : 0) && from[3] == from[5];
 }
 
+/* The same with the new values worked out: what decisions on so many GCRA would
+ * cost if nobody wanted to know more than yes or no. */
+static bool claim_gcras(struct claim *c, struct org *org,
+			const struct plan *plan, const struct instant *now)
+{
+	const struct rule *end = plan->rules + plan->rules_count, *r;
+	uint64_t version, next;
+	struct instant at;
+
+	do {
+		version = claim_settle(c->arena, &org->gate, NULL);
+		next = step_turn(now, version, &at);
+		claim_begin(c);
+		for (r = plan->rules; r < end; r++) {
+			word_t *w = &org_meter(c->arena, org, r->meter)->level;
+			uint64_t from = claim_load(w);
+			uint64_t tat = (from > at.ns ? from : at.ns) +
+				       r->unit_ns;
+
+			if (tat - at.ns > r->limit * r->unit_ns)
+				break;
+			claim_add(c, w, from, tat);
+		}
+		if (r < end && claim_unchanged(&org->gate, version))
+			return false;
+	} while (r < end || !claim_commit_to(c, &org->gate, version, next));
+	return true;
+}
+
+bool bare_chunk(struct core_thread *t)
+{
+	const struct core_rules *rules = &t->world->rules;
+	const struct core_stage *stage = t->stage;
+	struct arena *a = t->gate.arena;
+	const struct plan *plan =
+		block_at(a, stage->hot ? rules->hot[stage->plan]
+				       : rules->spread[stage->plan]);
+	const struct core_key *keys[CORE_FETCH_MAX] = {NULL};
+	struct instant now = instant_now();
+	bool right = true;
+
+	for (uint32_t done = 0; done < CORE_CHUNK; done += stage->batch) {
+		next_batch(t, keys);
+		for (uint32_t i = 0; i < stage->batch; i++) {
+			if ((done + i) % CORE_INSTANT == 0)
+				now = instant_now();
+			right &=
+				claim_gcras(&t->gate.claim,
+					    &a->orgs[keys[i]->org], plan, &now);
+		}
+	}
+	return right;
+}
+
 bool claim_chunk(struct core_thread *t)
 {
 	const struct core_key *keys[CORE_FETCH_MAX] = {NULL};
@@ -232,49 +286,64 @@ static void place(struct step *s, struct ask *a, uint32_t key)
 	}
 }
 
-static bool decide(struct core_thread *t, const struct core_key *k,
-		   const struct instant *now)
+/* `count` checks of one organization. */
+static bool decide(struct core_thread *t, const struct core_key *const *k,
+		   unsigned count, const struct instant *now)
 {
 	struct arena *a = t->gate.arena;
 	struct step *s = &t->gate.step;
-	struct ask *ask = &s->asks[0];
+	bool right = true;
 
-	s->org = &a->orgs[t->stage->credits ? t->world->rich : k->org];
-	s->count = 1;
-	ask->key = &a->keys[k->slot];
-	if (t->stage->plan == CORE_LEVELS_6)
-		place(s, ask, k->slot);
+	s->org = &a->orgs[t->stage->credits ? t->world->rich : k[0]->org];
+	s->count = count;
+	for (unsigned i = 0; i < count; i++) {
+		s->asks[i].key = &a->keys[k[i]->slot];
+		if (t->stage->plan == CORE_LEVELS_6)
+			place(s, &s->asks[i], k[i]->slot);
+	}
 	step_run(s, now, t->wall_ms);
-	return ask->verdict->reason == REASON_ALLOW;
+	for (unsigned i = 0; i < count; i++)
+		right &= s->asks[i].verdict->reason == REASON_ALLOW;
+	return right;
 }
+
+static void ask_init(struct core_thread *t, unsigned i)
+{
+	struct ask *ask = &t->gate.step.asks[i];
+
+	memset(ask, 0, sizeof(*ask));
+	ask->verdict = &t->verdicts[i];
+	ask->cost = 1;
+	ask->outside_rule = -1;
+	if (t->stage->plan == CORE_LEVELS_6)
+		ask->route = ROUTE;
+	if (t->stage->budget)
+		ask->project = &t->gate.arena->projects[PROJECT];
+}
+static_assert(CORE_FETCH_MAX <= STEP_ASKS_MAX, "a batch is one run");
 
 bool rules_chunk(struct core_thread *t)
 {
 	const struct core_stage *stage = t->stage;
 	const struct core_rules *rules = &t->world->rules;
 	struct arena *a = t->gate.arena;
-	struct step *s = &t->gate.step;
-	struct ask *ask = &s->asks[0];
 	const struct core_key *keys[CORE_FETCH_MAX] = {NULL};
 	struct instant now = instant_now();
+	/* All of the hot organization are one group. */
+	uint32_t group = stage->hot ? stage->batch : 1;
 	bool right = true;
 
-	s->plan = block_at(a, stage->hot ? rules->hot[stage->plan]
-					 : rules->spread[stage->plan]);
-	memset(ask, 0, sizeof(*ask));
-	ask->verdict = &t->verdicts[0];
-	ask->cost = 1;
-	ask->outside_rule = -1;
-	if (stage->plan == CORE_LEVELS_6)
-		ask->route = ROUTE;
-	if (stage->budget)
-		ask->project = &a->projects[PROJECT];
+	t->gate.step.plan =
+		block_at(a, stage->hot ? rules->hot[stage->plan]
+				       : rules->spread[stage->plan]);
+	for (unsigned i = 0; i < group; i++)
+		ask_init(t, i);
 	for (uint32_t done = 0; done < CORE_CHUNK; done += stage->batch) {
 		next_batch(t, keys);
-		for (uint32_t i = 0; i < stage->batch; i++) {
+		for (uint32_t i = 0; i < stage->batch; i += group) {
 			if ((done + i) % CORE_INSTANT == 0)
 				now = instant_now();
-			right &= decide(t, keys[i], &now);
+			right &= decide(t, &keys[i], group, &now);
 		}
 	}
 	return right;

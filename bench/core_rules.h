@@ -68,7 +68,9 @@ struct core_thread;
 /* The protocol of gate/claim.h by itself, on words that are merely counted:
  * those that are always claimed together have to agree. */
 bool claim_chunk(struct core_thread *t);
-/* step_run(), one check each. */
+/* The same, claiming GCRA with their new values worked out. */
+bool bare_chunk(struct core_thread *t);
+/* step_run(): a check, or a batch of the hot organization. */
 bool rules_chunk(struct core_thread *t);
 
 #endif

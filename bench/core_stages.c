@@ -139,13 +139,14 @@ static bool window_chunk(struct core_thread *t)
 
 	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
 		const struct core_key *k = core_next_key(t);
-		struct plain_ask ask = {&a->keys[k->slot], &verdict, 1, false};
+		struct plain_ask ask = {&a->keys[k->slot], &verdict, 1};
 		struct org *org = &a->orgs[k->org];
 
 		if (i % CORE_INSTANT == 0)
 			now = now_of(t);
-		plain_run(&t->gate.claim, org, plan_of(a, org), &ask, 1, &now);
-		right &= ask.allowed != t->stage->denied;
+		right &= plain_run(&t->gate.claim, org, plan_of(a, org), &ask,
+				   1, &now) ==
+			 (t->stage->denied ? PLAIN_DENIED : PLAIN_ALLOWED);
 	}
 	return right;
 }
@@ -218,6 +219,12 @@ const struct core_stage core_stages[] = {
 	 .plan = CORE_PLANS},
 	{"claim, 6", claim_chunk, false, true, false, .batch = PROBE_BATCH,
 	 .words = 6, .plan = CORE_PLANS},
+	{"bare, 1 GCRA", bare_chunk, true, true, false, .batch = 1, .words = 1,
+	 .plan = CORE_GCRA_1},
+	{"bare, 3 GCRA", bare_chunk, true, true, false, .batch = 1, .words = 3,
+	 .plan = CORE_GCRA_3},
+	{"bare, 6 GCRA", bare_chunk, true, true, false, .batch = 1, .words = 6,
+	 .plan = CORE_GCRA_6},
 	{"rules, 1", rules_chunk, true, true, false, .batch = 1, .words = 1,
 	 .plan = CORE_MIXED_1},
 	{"rules, 1", rules_chunk, false, true, false, .batch = 1, .words = 1,
@@ -254,6 +261,10 @@ const struct core_stage core_stages[] = {
 	 .words = 6, .plan = CORE_GCRA_6},
 	{"rules, 6 GCRA", rules_chunk, false, true, false, .batch = PROBE_BATCH,
 	 .words = 6, .plan = CORE_GCRA_6},
+	{"rules, 3 GCRA", rules_chunk, true, true, false, .batch = PROBE_BATCH,
+	 .words = 3, .plan = CORE_GCRA_3},
+	{"rules, 6", rules_chunk, true, true, false, .batch = PROBE_BATCH,
+	 .words = 6, .plan = CORE_MIXED_6},
 	{"rules, 6 levels", rules_chunk, true, true, false, .batch = 1,
 	 .words = 6, .plan = CORE_LEVELS_6},
 	{"rules, 6 budget", rules_chunk, true, true, false, .batch = 1,
@@ -284,7 +295,7 @@ static_assert(CORE_CHUNK % GATE_BATCH_MAX == 0, "whole batches");
 
 int core_stage_reference(const struct core_stage *s)
 {
-	if (s->chunk != rules_chunk)
+	if (s->chunk != rules_chunk && s->chunk != bare_chunk)
 		return -1;
 	for (size_t i = 0; i < core_stages_count; i++) {
 		const struct core_stage *r = &core_stages[i];

@@ -229,12 +229,11 @@ static void take_everywhere(struct core_world *w, const struct instant *now,
 		const struct plan *plan = plan_of(a, &a->orgs[slot]);
 
 		ask.cost = all ? plan->rules[0].limit : 1;
-		plain_run(&c, &a->orgs[slot], plan, &ask, 1, now);
-		/* What was left of it when not all was there. */
-		while (all && !ask.allowed && verdict.remaining > 0) {
+		/* Then what was left of it when not all was there. */
+		while (plain_run(&c, &a->orgs[slot], plan, &ask, 1, now) ==
+			       PLAIN_DENIED &&
+		       all && verdict.remaining > 0)
 			ask.cost = verdict.remaining;
-			plain_run(&c, &a->orgs[slot], plan, &ask, 1, now);
-		}
 	}
 }
 

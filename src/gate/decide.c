@@ -260,7 +260,7 @@ static void deny_plain(struct gate *g, unsigned count)
 			    a->verdict->reason == a[n].verdict->reason;
 		     n++) {
 		}
-		if (likely(a->allowed))
+		if (likely(a->verdict->reason == REASON_ALLOW))
 			continue;
 		/* PAIRS: nothing: a number to be shown. */
 		atomic_fetch_add_explicit(&rule->tripped, n,

@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x31414e4552415453) /* "STARENA1" */
-#define ARENA_LAYOUT 4u
+#define ARENA_LAYOUT 5u
 
 #define ARENA_ORGS_MAX (UINT32_C(1) << 20)
 #define ARENA_PROJECTS_MAX (UINT32_C(1) << 20)
@@ -140,7 +140,7 @@ struct plan {
 	uint32_t rules_count;
 	uint32_t meters_count;
 	uint32_t plain; /* one window of the organization and nothing else */
-	uint32_t spare32;
+	uint32_t own;   /* all are windows and GCRA, and in force */
 	uint64_t spare[6];
 	struct rule rules[];
 };
@@ -153,8 +153,15 @@ static inline void plan_complete(struct plan *p)
 	uint32_t i;
 
 	p->meters_count = 0;
-	for (i = 0; i < p->rules_count; i++)
-		p->meters_count += p->rules[i].level == LEVEL_ORG;
+	p->own = 1;
+	for (i = 0; i < p->rules_count; i++) {
+		const struct rule *one = &p->rules[i];
+
+		p->meters_count += one->level == LEVEL_ORG;
+		if (one->algorithm == RULE_CONCURRENCY ||
+		    one->flags & RULE_SHADOW)
+			p->own = 0;
+	}
 	p->plain = p->rules_count == 1 && r->level == LEVEL_ORG &&
 		   r->algorithm == RULE_WINDOW && r->flags == 0 &&
 		   r->route == 0;

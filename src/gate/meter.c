@@ -6,14 +6,31 @@
 
 /* ---- the entries of a window ---- */
 
-/* Entries that came later follow `at`, up to the newest. Those after that are
- * older, or not used yet. */
-uint64_t window_newest_after(const word_t *entries, uint64_t mask,
-			     unsigned bits, uint64_t at, uint64_t e)
-{
-	uint64_t lo = 0, hi = mask + 1;
+#define NEAR 4 /* entries that are looked at one after the other */
 
-	while (hi - lo > 1) {
+/* Entries that came later follow `from`, up to the newest. Those after that are
+ * older, or not used yet. */
+uint64_t window_seek_newest(const word_t *entries, uint64_t mask, unsigned bits,
+			    uint64_t from)
+{
+	uint64_t at = from, e = claim_load(&entries[at]), lo, hi;
+	unsigned steps;
+
+	if (e >> bits == 0) {
+		/* Not used yet: a hint of another ring. Before the first lap
+		 * is over, entries are used from 1 on. */
+		at = 0;
+		e = claim_load(&entries[0]);
+	}
+	for (steps = 0; steps < NEAR; steps++) {
+		uint64_t next = claim_load(&entries[(at + 1) & mask]);
+
+		if (next >> bits <= e >> bits)
+			return at;
+		at = (at + 1) & mask;
+		e = next;
+	}
+	for (lo = 0, hi = mask + 1; hi - lo > 1;) {
 		uint64_t mid = lo + (hi - lo) / 2;
 
 		if (claim_load(&entries[(at + mid) & mask]) >> bits > e >> bits)
@@ -21,7 +38,35 @@ uint64_t window_newest_after(const word_t *entries, uint64_t mask,
 		else
 			hi = mid;
 	}
-	return lo;
+	return (at + lo) & mask;
+}
+
+uint64_t window_seek_first(const word_t *entries, uint64_t mask,
+			   uint64_t newest, uint64_t from, uint64_t dead)
+{
+	/* Indexes here run from the oldest to end, the newest. */
+	uint64_t oldest = newest + 1, end = oldest + mask, step = 1;
+	uint64_t lo = oldest + ((from - oldest) & mask), hi;
+
+	/* Too far: another lap, or a longer window. */
+	if (lo != oldest && claim_load(&entries[(lo - 1) & mask]) > dead)
+		lo = oldest;
+	for (hi = lo; hi < end && claim_load(&entries[hi & mask]) <= dead;
+	     step *= 2) {
+		lo = hi + 1;
+		hi += step;
+	}
+	if (hi > end)
+		hi = end;
+	while (lo < hi) {
+		uint64_t mid = lo + (hi - lo) / 2;
+
+		if (claim_load(&entries[mid & mask]) > dead)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo & mask;
 }
 
 static void read_window(struct view *v, struct arena *a,
@@ -47,9 +92,9 @@ static void read_window(struct view *v, struct arena *a,
 static void charge_window(struct view *v, uint32_t units)
 {
 	if (likely(v->bits == EXACT_BITS))
-		window_charge(v, EXACT_BITS, units);
+		window_charge(v, EXACT_BITS, false, units);
 	else
-		window_charge(v, COARSE_BITS, units);
+		window_charge(v, COARSE_BITS, false, units);
 }
 
 /* Ticks until `need` more of the units have left than there have now. */
@@ -256,7 +301,7 @@ bool view_less(const struct view *v, uint32_t *least)
 void view_charged(const struct view *v)
 {
 	if (v->rule->algorithm == RULE_WINDOW)
-		window_charged(v);
+		window_leave_hint(v->meter, window_hint(v));
 }
 
 bool meter_rests(const struct rule *rule, struct arena *a,

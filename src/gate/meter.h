@@ -76,6 +76,18 @@ static inline uint64_t step_next(const struct instant *now, uint64_t version)
 	return now->ns * 2 > version ? now->ns * 2 : version + 2;
 }
 
+/* Both: the instant, and the gate's next value after a decision at it. */
+static inline uint64_t step_turn(const struct instant *now, uint64_t version,
+				 struct instant *ret_at)
+{
+	if (likely(now->ns * 2 > version)) {
+		*ret_at = *now;
+		return now->ns * 2;
+	}
+	*ret_at = instant_at(version >> 1);
+	return version + 2;
+}
+
 struct view {
 	const struct rule *rule;
 	struct meter *meter;
@@ -91,6 +103,7 @@ struct view {
 	uint64_t dead;         /* entries up to this one do not count */
 	unsigned bits;         /* of an entry's total */
 	uint64_t newest;       /* index of the newest entry in memory */
+	uint64_t after;        /* the entry behind it, which comes next */
 	uint64_t first;        /* of the oldest that is in the window */
 	uint64_t newest_stamp; /* charges included */
 	uint64_t first_stamp;

@@ -7,125 +7,13 @@
 #define NONE UINT32_MAX /* more than any limit */
 static_assert(LIMIT_MAX < NONE, "no limit is that large");
 
-/* The rule with the least room so far, and what it has to say. */
-struct least {
-	const struct rule *rule; /* NULL: none looked at the check */
-	uint32_t remaining;
-	uint64_t used_ns, room_ns;  /* of a GCRA */
-	uint64_t rests_ms, more_ms; /* of a window */
-};
-
-/* What is left to do when the claim got through. */
-struct hints {
-	unsigned count;
-	struct {
-		struct meter *meter;
-		uint64_t hint;
-	} of[PLAN_METERS_MAX];
-};
-
-/* May the straight line be tried? */
-static inline bool ours(const struct step *s, const struct ask *a)
+/* May the straight line be tried? What says that it wants to be told more, or
+ * is about to be denied, is not for it. */
+static inline bool ours(const struct plan *plan, const struct ask *a)
 {
-	unsigned i;
-
-	if (s->plan->meters_count != s->plan->rules_count ||
-	    a->refused != REASON_ALLOW || a->peek || a->cost == 0 ||
-	    a->once != NULL || a->hold != NULL || a->explain != NULL ||
-	    a->outside_shadow != 0)
-		return false;
-	for (i = 0; a->project != NULL && i < PROJECT_BUDGETS_MAX; i++)
-		if (claim_load(&a->project->budgets[i].cap) != BUDGET_NONE)
-			return false;
-	return true;
-}
-
-static inline bool add_gcra(struct claim *c, const struct rule *r,
-			    struct meter *m, uint32_t units,
-			    const struct instant *now, struct least *least)
-{
-	uint64_t base = claim_load(&m->base), from = claim_load(&m->level);
-	uint64_t level = from > base ? from - base : 0;
-	uint64_t tat = level > now->ns ? level : now->ns;
-	uint64_t need = units * r->unit_ns, burst = r->limit * r->unit_ns;
-	uint64_t used = tat - now->ns + need;
-
-	if (units > r->limit || used > burst)
-		return false;
-	claim_add(c, &m->level, from, tat + need + base);
-	/* Is burst - used less than the least so far? Most often that can be
-	 * said without a division. */
-	if (least->remaining <= r->limit &&
-	    burst - used >= least->remaining * r->unit_ns)
-		return true;
-	least->rule = r;
-	least->used_ns = used;
-	least->room_ns = burst - used;
-	least->remaining = (uint32_t)(least->room_ns / r->unit_ns);
-	return true;
-}
-
-static inline bool add_window(struct claim *c, const struct rule *r,
-			      struct meter *m, uint32_t units,
-			      const struct instant *now, struct hints *hints,
-			      struct least *least)
-{
-	uint64_t ring = claim_load(&m->ring);
-	struct view v;
-
-	if (unlikely(ring & RING_COARSE))
-		return false;
-	window_read(&v, EXACT_BITS, r, m, ring_entries(c->arena, ring),
-		    RING_LOG2(ring), now);
-	if (units > r->limit || v.used > r->limit - units)
-		return false;
-	window_charge(&v, EXACT_BITS, units);
-	claim_add(c, v.word, v.from, v.to);
-	if (window_hint(&v, &hints->of[hints->count].hint))
-		hints->of[hints->count++].meter = m;
-	if (r->limit - (uint32_t)v.used >= least->remaining)
-		return true;
-	least->rule = r;
-	least->remaining = r->limit - (uint32_t)v.used;
-	least->rests_ms = window_rests_ms(&v);
-	least->more_ms = window_more_ms(&v);
-	return true;
-}
-
-/* Puts all that changes into the claim. False: not for us. */
-static inline bool add_rules(struct step *s, const struct ask *a,
-			     const struct instant *now, struct hints *hints,
-			     struct least *least)
-{
-	const struct plan *plan = s->plan;
-	unsigned i;
-
-	for (i = 0; i < plan->rules_count; i++) {
-		const struct rule *r = &plan->rules[i];
-		struct meter *m = org_meter(s->arena, s->org, r->meter);
-		uint32_t units = rule_units(r, a->cost);
-		bool fits = false;
-
-		if (r->route != 0 && r->route != a->route)
-			continue;
-		if (unlikely(r->flags & RULE_SHADOW))
-			return false;
-		if (r->algorithm == RULE_GCRA)
-			fits = add_gcra(s->claim, r, m, units, now, least);
-		else if (r->algorithm == RULE_WINDOW)
-			fits = add_window(s->claim, r, m, units, now, hints,
-					  least);
-		if (unlikely(!fits))
-			return false;
-	}
-	return true;
-}
-
-static inline void add_used(struct claim *c, word_t *w, uint32_t cost)
-{
-	uint64_t used = claim_load(w);
-
-	claim_add(c, w, used, used_add(used, cost, 1));
+	return plan->own && a->refused == REASON_ALLOW && !a->peek &&
+	       a->hold == NULL && a->explain == NULL && a->cost != 0 &&
+	       a->outside_shadow == 0;
 }
 
 #define NS_PER_MS 1000000u
@@ -137,69 +25,254 @@ static inline uint32_t to_ms(uint64_t ns)
 	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }
 
-static inline void tell(struct verdict *v, const struct least *least)
-{
-	const struct rule *r = least->rule;
+/* What is more than words of the claim. */
+struct attempt {
+	const struct claim *claim;
+	struct instant now;
+	bool crossed;            /* a budget has crossed a threshold */
+	struct verdict *verdict; /* tells the rule with the least room so far */
+	unsigned hints_count;    /* to be left when the claim got through */
+	struct {
+		struct meter *meter;
+		uint64_t hint;
+	} hints[PLAN_RULES_MAX];
+};
 
-	if (r == NULL)
-		return;
+static inline void tell(struct verdict *v, const struct rule *r,
+			uint32_t remaining, uint32_t reset_ms,
+			uint32_t retry_ms)
+{
 	v->limit = r->limit;
-	v->remaining = least->remaining;
+	v->remaining = remaining;
 	v->window_ms =
 		r->period_ms < UINT32_MAX ? (uint32_t)r->period_ms : UINT32_MAX;
+	v->reset_ms = reset_ms;
+	v->retry_ms = retry_ms;
 	memcpy(v->limit_name, r->name, sizeof(v->limit_name));
-	if (r->algorithm == RULE_WINDOW) {
-		v->reset_ms = (uint32_t)least->rests_ms;
-		v->retry_ms = (uint32_t)least->more_ms;
-		return;
-	}
-	/* Something was charged, so it is not at rest: another unit comes when
-	 * what is left of this one's time is over. */
-	v->reset_ms = to_ms(least->used_ns);
-	v->retry_ms = to_ms(r->unit_ns -
-			    (least->room_ns - least->remaining * r->unit_ns));
 }
 
-bool own_run(struct step *s, const struct instant *now)
+/* Each adds a word to the claim and returns where the next goes; NULL: it does
+ * not fit. */
+static inline struct claim_word *add_gcra(struct attempt *t,
+					  struct claim_word *at,
+					  const struct rule *r, struct meter *m,
+					  uint32_t units)
 {
-	struct ask *a = &s->asks[0];
-	struct verdict *v = a->verdict;
+	uint64_t unit_ns = r->unit_ns, limit = r->limit, now = t->now.ns;
+	uint64_t base = claim_load(&m->base), from = claim_load(&m->level);
+	uint64_t level = from > base ? from - base : 0;
+	uint64_t tat = (level > now ? level : now) + units * unit_ns;
+	uint64_t used = tat - now, burst = limit * unit_ns;
+	uint64_t least = t->verdict->remaining;
 
-	if (!ours(s, a))
-		return false;
-	for (;;) {
-		uint64_t version =
-			claim_settle(s->arena, &s->org->gate, s->counters);
-		struct instant at = step_instant(now, version);
-		struct least least = {.remaining = NONE};
-		struct hints hints;
-		unsigned i;
+	if (unlikely(used > burst))
+		return NULL;
+	/* Is there less room? Most often that can be said without dividing. */
+	if (least > limit || burst - used < least * unit_ns) {
+		uint64_t room = burst - used, left = room / unit_ns;
 
-		hints.count = 0;
-		if (claim_load(&s->org->credits) != 0)
-			return false;
-		claim_begin(s->claim);
-		if (!add_rules(s, a, &at, &hints, &least))
-			return false;
-		add_used(s->claim, &a->key->used, a->cost);
-		if (a->cell != NULL && a->route != 0)
-			add_used(s->claim, &a->cell->used, a->cost);
-		if (unlikely(!claim_commit_to(s->claim, &s->org->gate, version,
-					      step_next(&at, version)))) {
-			if (s->counters != NULL)
-				counter_add(&s->counters->retries, 1);
-			continue;
-		}
-		for (i = 0; i < hints.count; i++)
-			window_leave_hint(hints.of[i].meter, hints.of[i].hint);
-		tell(v, &least);
-		break;
+		/* Something was charged, so it is not at rest: another unit
+		 * comes when what is left of this one's time is over. */
+		tell(t->verdict, r, (uint32_t)left, to_ms(used),
+		     to_ms((left + 1) * unit_ns - room));
 	}
+	return claim_put(t->claim, at, &m->level, from, tat + base);
+}
+
+/* Not inline: it would take all registers from the loop around it. */
+static __attribute__((noinline)) struct claim_word *
+add_window(struct attempt *t, struct claim_word *at, const struct rule *r,
+	   struct meter *m, const struct ask_meter *of, uint32_t units)
+{
+	uint64_t left = r->limit;
+	word_t *entries;
+	unsigned log2;
+	struct view v;
+
+	if (of == NULL) {
+		uint64_t ring = claim_load(&m->ring);
+
+		entries = ring_entries(t->claim->arena, ring);
+		log2 = RING_LOG2(ring);
+		if (unlikely(ring & RING_COARSE))
+			return NULL;
+	} else {
+		entries = of->entries;
+		log2 = of->entries_log2;
+	}
+	if (unlikely(left > UINT64_C(1) << log2))
+		return NULL;
+	window_read(&v, EXACT_BITS, r, m, entries, log2, &t->now);
+	if (unlikely(v.used + units > left))
+		return NULL;
+	window_charge(&v, EXACT_BITS, true, units);
+	left -= v.used;
+	if (left < t->verdict->remaining)
+		tell(t->verdict, r, (uint32_t)left,
+		     (uint32_t)window_rests_ms(&v),
+		     (uint32_t)window_more_ms(&v));
+	t->hints[t->hints_count].meter = m;
+	t->hints[t->hints_count++].hint = window_hint(&v);
+	return claim_put(t->claim, at, v.word, v.from, v.to);
+}
+
+static inline struct claim_word *add_rules(struct attempt *t, struct step *s,
+					   const struct ask *a,
+					   struct claim_word *at)
+{
+	const struct rule *r = s->plan->rules, *end = r + s->plan->rules_count;
+	const struct ask_meter *of = a->at;
+
+	for (; r < end; r++, of++) {
+		uint32_t units = r->flags & RULE_REQUESTS ? 1 : a->cost;
+		bool own = r->level == LEVEL_ORG;
+		struct meter *m;
+
+		if (unlikely(r->route != 0) && r->route != a->route)
+			continue;
+		m = own ? org_meter(s->arena, s->org, r->meter) : of->meter;
+		/* At an address they are held already. */
+		if (unlikely(m == NULL || r->level == LEVEL_ADDRESS))
+			continue;
+		at = r->algorithm == RULE_GCRA
+			     ? add_gcra(t, at, r, m, units)
+			     : add_window(t, at, r, m, own ? NULL : of, units);
+		if (unlikely(at == NULL))
+			return NULL;
+	}
+	return at;
+}
+
+static struct claim_word *add_budgets(struct attempt *t, struct step *s,
+				      const struct ask *a,
+				      struct claim_word *at)
+{
+	unsigned i;
+
+	for (i = 0; i < PROJECT_BUDGETS_MAX; i++) {
+		struct budget *b = &a->project->budgets[i];
+		uint64_t used;
+		struct budget_view v;
+
+		if (claim_load(&b->cap) == BUDGET_NONE)
+			continue;
+		used = claim_load(&b->used);
+		budget_read(b, used, claim_load(&b->returned), s->wall_ms, &v);
+		if (unlikely(a->cost > v.left))
+			return NULL;
+		if (v.left - a->cost < t->verdict->budget)
+			t->verdict->budget = v.left - a->cost;
+		if (unlikely(budget_crosses(&v, a->cost)))
+			t->crossed = true;
+		at = claim_put(s->claim, at, &b->used, used,
+			       BUDGET_WORD(v.period, v.used + a->cost));
+	}
+	return at;
+}
+
+static struct claim_word *add_credits(struct attempt *t, struct step *s,
+				      const struct ask *a, uint64_t word,
+				      struct claim_word *at)
+{
+	struct credits *credits = block_at(s->arena, word);
+	uint64_t units = a->cost, left = 0;
+	unsigned i, count = credits->count;
+
+	if (unlikely(count > CREDIT_POOLS_MAX)) /* torn: the claim is lost */
+		return NULL;
+	for (i = 0; i < count; i++) {
+		struct pool *p = &credits->pools[i];
+		uint64_t used = claim_load(&p->used);
+		uint64_t has = pool_left(p, used, claim_load(&p->returned),
+					 a->route, s->wall_ms);
+		uint64_t take = has < units ? has : units;
+
+		left += has - take;
+		units -= take;
+		if (take != 0)
+			at = claim_put(s->claim, at, &p->used, used,
+				       used + take);
+	}
+	t->verdict->credits = left;
+	return units == 0 ? at : NULL;
+}
+
+static inline struct claim_word *
+add_used(const struct claim *c, struct claim_word *at, word_t *w, uint32_t cost)
+{
+	uint64_t used = claim_load(w);
+
+	return claim_put(c, at, w, used, used_add(used, cost, 1));
+}
+
+/* Puts all that changes into the claim. */
+static inline struct claim_word *add_all(struct attempt *t, struct step *s,
+					 const struct ask *a)
+{
+	struct claim_word *at = claim_begin(s->claim);
+	uint64_t credits = claim_load(&s->org->credits);
+
+	at = add_rules(t, s, a, at);
+	if (at != NULL && a->project != NULL)
+		at = add_budgets(t, s, a, at);
+	if (at != NULL && credits != 0)
+		at = add_credits(t, s, a, credits, at);
+	if (unlikely(at == NULL))
+		return NULL;
+	at = add_used(s->claim, at, &a->key->used, a->cost);
+	if (a->cell != NULL && a->route != 0)
+		at = add_used(s->claim, at, &a->cell->used, a->cost);
+	if (a->once != NULL) {
+		uint64_t when = claim_load(&a->once[0]);
+
+		if (when != 0 && ONCE_NS(when) + s->once_ns > t->now.ns)
+			return NULL;
+		at = claim_put(s->claim, at, &a->once[0], when,
+			       ONCE_WORD(t->now.ns, 0));
+	}
+	return at;
+}
+static_assert(PLAN_RULES_MAX + PROJECT_BUDGETS_MAX + CREDIT_POOLS_MAX + 3 <=
+		      CLAIM_WORDS_MAX,
+	      "they fit");
+
+bool own_run(struct step *s, struct ask *a, const struct instant *now)
+{
+	struct verdict *v = a->verdict;
+	struct claim *c = s->claim;
+	uint64_t version, next;
+	struct attempt t;
+	unsigned i;
+
+	if (!ours(s->plan, a))
+		return false;
+	t.verdict = v;
+	t.claim = c;
+	for (;;) {
+		version = claim_settle(s->arena, &s->org->gate, s->counters);
+		next = step_turn(now, version, &t.now);
+		t.hints_count = 0;
+		t.crossed = false;
+		v->remaining = NONE;
+		v->credits = v->budget = CREDITS_NONE;
+		c->next = add_all(&t, s, a);
+		if (v->remaining == NONE) /* no rule looked at it */
+			v->remaining = 0;
+		if (unlikely(c->next == NULL))
+			return false;
+		if (likely(claim_commit_to(c, &s->org->gate, version, next)))
+			break;
+		if (s->counters != NULL)
+			counter_add(&s->counters->retries, 1);
+	}
+	for (i = 0; i < t.hints_count; i++)
+		window_leave_hint(t.hints[i].meter, t.hints[i].hint);
+	if (unlikely(t.crossed))
+		step_crossed(s, a->project);
 	v->reason = REASON_ALLOW;
 	v->flags = 0;
 	v->charged = a->cost;
 	v->hold = v->hold_ms = 0;
-	v->credits = v->budget = CREDITS_NONE;
 	a->tripped = -1;
 	a->shadow = 0;
 	return true;

@@ -4,54 +4,64 @@
 #include "base/counters.h"
 #include "gate/window.h"
 
-/* What all that are allowed in one claim are told alike. */
-struct told {
-	uint32_t limit, window_ms, reset_ms, retry_ms;
-	const char *name;
-};
-
-static inline void tell(struct verdict *v, const struct told *t)
+static inline void tell(struct verdict *v, const struct rule *r,
+			uint64_t reset_ms, uint64_t retry_ms)
 {
-	v->limit = t->limit;
-	v->window_ms = t->window_ms;
-	v->reset_ms = t->reset_ms;
-	v->retry_ms = t->retry_ms;
-	memcpy(v->limit_name, t->name, sizeof(v->limit_name));
-}
-
-static inline void told_from(struct told *t, const struct view *v,
-			     uint64_t reset_ms, uint64_t retry_ms)
-{
-	t->limit = v->rule->limit;
-	t->window_ms = (uint32_t)v->rule->period_ms;
-	t->reset_ms = (uint32_t)reset_ms;
-	t->retry_ms = (uint32_t)retry_ms;
-	t->name = v->rule->name;
+	v->limit = r->limit;
+	v->window_ms = (uint32_t)r->period_ms;
+	v->reset_ms = (uint32_t)reset_ms;
+	v->retry_ms = (uint32_t)retry_ms;
+	v->credits = v->budget = CREDITS_NONE;
+	memcpy(v->limit_name, r->name, sizeof(v->limit_name));
 }
 static_assert(WINDOW_MS_MAX < UINT32_MAX, "and no wait is longer than two");
 
+/* Member by member: only where it is needed then does the compiler put
+ * together in memory what else stays in registers. */
+static inline struct view copy_of(const struct view *v)
+{
+	return (struct view){
+		.rule = v->rule,
+		.meter = v->meter,
+		.word = v->word,
+		.from = v->from,
+		.to = v->to,
+		.now = v->now,
+		.base = v->base,
+		.entries = v->entries,
+		.mask = v->mask,
+		.dead = v->dead,
+		.bits = v->bits,
+		.newest = v->newest,
+		.after = v->after,
+		.first = v->first,
+		.newest_stamp = v->newest_stamp,
+		.first_stamp = v->first_stamp,
+		.total = v->total,
+		.used = v->used,
+		.live = v->live,
+	};
+}
+
 /* `before`: units that the checks before it in this claim were allowed. */
 static __attribute__((noinline)) void
-deny(struct view *v, struct plain_ask *a, uint32_t before)
+deny(struct view v, const struct plain_ask *a, uint32_t before)
 {
 	struct meter_answer m;
-	struct told t;
 
 	if (before > 0)
-		view_charge(v, before);
-	view_answer(v, a->cost, &m);
-	told_from(&t, v, m.reset_ms, m.retry_ms);
-	tell(a->verdict, &t);
+		view_charge(&v, before);
+	view_answer(&v, a->cost, &m);
+	tell(a->verdict, v.rule, m.reset_ms, m.retry_ms);
 	a->verdict->remaining = m.remaining;
-	a->verdict->credits = a->verdict->budget = CREDITS_NONE;
-	a->verdict->reason = a->cost > v->rule->limit ? REASON_COST_ABOVE_LIMIT
-						      : REASON_RATE_LIMITED;
+	a->verdict->reason = a->cost > v.rule->limit ? REASON_COST_ABOVE_LIMIT
+						     : REASON_RATE_LIMITED;
 }
 
 /* A word stands in a claim once: what several checks add to the total of
- * their key is added by the first of them. */
+ * their key is added by the first of them. `allowed`: a bit for each. */
 static inline void add_keys(struct claim *c, const struct plain_ask *asks,
-			    unsigned count)
+			    unsigned count, uint32_t allowed)
 {
 	unsigned i, j;
 
@@ -59,17 +69,17 @@ static inline void add_keys(struct claim *c, const struct plain_ask *asks,
 		struct key *key = asks[i].key;
 		uint64_t old, to;
 
-		if (!asks[i].allowed)
+		if (!(allowed >> i & 1))
 			continue;
 		for (j = 0; j < i; j++)
-			if (asks[j].key == key && asks[j].allowed)
+			if (asks[j].key == key && (allowed >> j & 1))
 				break;
 		if (j < i)
 			continue;
 		old = claim_load(&key->used);
 		to = used_add(old, asks[i].cost, 1);
 		for (j = i + 1; j < count; j++)
-			if (asks[j].key == key && asks[j].allowed)
+			if (asks[j].key == key && (allowed >> j & 1))
 				to = used_add(to, asks[j].cost, 1);
 		claim_add(c, &key->used, old, to);
 	}
@@ -77,7 +87,7 @@ static inline void add_keys(struct claim *c, const struct plain_ask *asks,
 
 static __attribute__((always_inline)) inline enum plain_end
 run(struct claim *c, struct org *org, const struct plan *plan,
-    struct plain_ask *asks, unsigned count, const struct instant *now)
+    const struct plain_ask *asks, unsigned count, const struct instant *now)
 {
 	const struct rule *rule = &plan->rules[0];
 	uint32_t limit = rule->limit;
@@ -85,73 +95,79 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 	for (;;) {
 		uint64_t version =
 			claim_settle(c->arena, &org->gate, c->counters);
-		struct instant at = step_instant(now, version);
 		uint64_t units = 0, ring = claim_load(&org->first.ring);
-		enum plain_end end = PLAIN_ALLOWED;
-		struct told told;
+		uint64_t next, reset_ms, retry_ms;
+		struct instant at;
+		uint32_t allowed = 0;
 		struct view v;
 		unsigned i;
 
-		if (unlikely(ring & RING_COARSE))
+		if (unlikely(!window_roomy(ring, limit)))
 			return PLAIN_NOT;
+		next = step_turn(now, version, &at);
 		window_read(&v, EXACT_BITS, rule, &org->first,
 			    ring_entries(c->arena, ring), RING_LOG2(ring), &at);
 		for (i = 0; i < count; i++) {
-			struct plain_ask *a = &asks[i];
+			const struct plain_ask *a = &asks[i];
 
-			a->allowed = a->cost <= limit &&
-				     v.used + units <= limit - a->cost;
-			if (unlikely(!a->allowed)) {
-				/* A copy, so that `v` needs no address. */
-				struct view then = v;
-
-				end = PLAIN_DENIED;
-				deny(&then, a, (uint32_t)units);
+			if (unlikely(v.used + units + a->cost > limit)) {
+				deny(copy_of(&v), a, (uint32_t)units);
 				continue;
 			}
+			allowed |= UINT32_C(1) << i;
 			units += a->cost;
 			a->verdict->remaining =
 				limit - (uint32_t)(v.used + units);
 		}
-		if (units == 0) {
+		if (unlikely(allowed == 0)) {
 			/* Nothing was decided since: the denials are true. */
 			if (claim_unchanged(&org->gate, version))
 				return PLAIN_DENIED;
 			continue;
 		}
-		window_charge(&v, EXACT_BITS, (uint32_t)units);
+		window_charge(&v, EXACT_BITS, true, (uint32_t)units);
+		reset_ms = window_rests_ms(&v);
+		retry_ms = window_more_ms(&v);
 		claim_begin(c);
 		claim_add(c, v.word, v.from, v.to);
-		add_keys(c, asks, count);
-		if (!claim_commit_to(c, &org->gate, version,
-				     step_next(&at, version))) {
+		add_keys(c, asks, count, allowed);
+		if (unlikely(!claim_commit_to(c, &org->gate, version, next))) {
 			if (c->counters != NULL)
 				counter_add(&c->counters->retries, 1);
 			continue;
 		}
-		window_charged(&v);
-		told_from(&told, &v, window_rests_ms(&v), window_more_ms(&v));
+		window_leave_hint(&org->first, window_hint(&v));
 		for (i = 0; i < count; i++) {
 			struct verdict *to = asks[i].verdict;
 
-			if (unlikely(!asks[i].allowed))
+			if (unlikely(!(allowed >> i & 1)))
 				continue;
-			tell(to, &told);
+			tell(to, rule, reset_ms, retry_ms);
 			to->reason = REASON_ALLOW;
 			to->charged = asks[i].cost;
-			to->credits = to->budget = CREDITS_NONE;
 		}
-		return end;
+		return allowed == (UINT32_C(1) << count) - 1 ? PLAIN_ALLOWED
+							     : PLAIN_DENIED;
 	}
+}
+static_assert(PLAIN_ASKS_MAX < 32, "a bit for each");
+static_assert(CHECK_COST_MAX < UINT32_MAX, "no sum of costs overflows 64 bits");
+
+static __attribute__((noinline)) enum plain_end
+run_several(struct claim *c, struct org *org, const struct plan *plan,
+	    const struct plain_ask *asks, unsigned count,
+	    const struct instant *now)
+{
+	check(count <= PLAIN_ASKS_MAX);
+	return run(c, org, plan, asks, count, now);
 }
 
 enum plain_end plain_run(struct claim *c, struct org *org,
-			 const struct plan *plan, struct plain_ask *asks,
+			 const struct plan *plan, const struct plain_ask *asks,
 			 unsigned count, const struct instant *now)
 {
-	check(count <= PLAIN_ASKS_MAX);
+	if (unlikely(count != 1))
+		return run_several(c, org, plan, asks, count, now);
 	/* Most often it is one, and then the compiler leaves the loops out. */
-	if (likely(count == 1))
-		return run(c, org, plan, asks, 1, now);
-	return run(c, org, plan, asks, count, now);
+	return run(c, org, plan, asks, 1, now);
 }

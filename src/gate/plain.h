@@ -15,7 +15,6 @@ struct plain_ask {
 	struct key *key;
 	struct verdict *verdict;
 	uint32_t cost;
-	bool allowed;
 };
 
 /* A word for each key. More would make a claim so long that another thread on
@@ -25,13 +24,13 @@ struct plain_ask {
 enum plain_end {
 	PLAIN_ALLOWED, /* all of them */
 	PLAIN_DENIED,  /* one, at least */
-	PLAIN_NOT,     /* nothing was decided: the ring is a coarse one */
+	PLAIN_NOT,     /* nothing was decided: fewer entries than units */
 };
 
 /* count <= PLAIN_ASKS_MAX; the plan is plain, the organization has no credits.
  * Fills reason and numbers of each verdict, which is zero but for the ids. */
 enum plain_end plain_run(struct claim *c, struct org *org,
-			 const struct plan *plan, struct plain_ask *asks,
+			 const struct plan *plan, const struct plain_ask *asks,
 			 unsigned count, const struct instant *now);
 
 #endif

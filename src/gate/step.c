@@ -42,40 +42,6 @@ uint64_t step_value(const struct step *s, const word_t *w)
 
 /* ---- budgets and credits ---- */
 
-void budget_read(const struct budget *b, uint64_t used, uint64_t returned,
-		 uint64_t wall_ms, struct budget_view *ret_view)
-{
-	struct budget_view *v = ret_view;
-	uint64_t spent;
-
-	v->cap = claim_load(&b->cap);
-	v->period = (uint32_t)claim_load(&b->period);
-	/* Two periods are known; the control thread is never longer away. */
-	v->period += wall_ms >= claim_load(&b->ends_ms);
-	v->period += wall_ms >= claim_load(&b->next_ends_ms);
-	if (BUDGET_PERIOD(used) > v->period)
-		v->period = BUDGET_PERIOD(used);
-	v->used = BUDGET_PERIOD(used) == v->period ? BUDGET_UNITS(used) : 0;
-	v->returned = BUDGET_PERIOD(returned) == v->period
-			      ? BUDGET_UNITS(returned)
-			      : 0;
-	spent = v->used - v->returned;
-	v->left = spent < v->cap ? v->cap - spent : 0;
-}
-
-uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t returned,
-		   uint64_t route, uint64_t wall_ms)
-{
-	uint64_t in, out, expires_ms = claim_load(&p->expires_ms);
-
-	if ((p->route != 0 && p->route != route) ||
-	    (expires_ms != 0 && wall_ms >= expires_ms))
-		return 0;
-	in = claim_load(&p->granted) + returned;
-	out = used + claim_load(&p->withdrawn);
-	return in > out ? in - out : 0;
-}
-
 static inline uint64_t left_in_pool(const struct step *s, const struct pool *p,
 				    uint64_t route)
 {
@@ -144,19 +110,15 @@ static int budget_short(struct step *s, const struct ask *a)
 	return -1;
 }
 
-/* Crossing a threshold is told to the control thread. */
-static bool crosses(const struct budget_view *v, uint64_t units)
+void step_crossed(struct step *s, struct project *p)
 {
-	uint64_t before = v->used - v->returned, after = before + units;
-	unsigned i;
-
-	for (i = 0; i < BUDGET_THRESHOLDS; i++) {
-		uint64_t at = budget_threshold(v->cap, i);
-
-		if (before < at && after >= at)
-			return true;
-	}
-	return false;
+	/* PAIRS: the control thread's exchange, which then looks at the words
+	 * themselves: a mere nudge. */
+	atomic_store_explicit(&p->attention, 1, memory_order_relaxed);
+	atomic_store_explicit(&s->arena->header->attention, 1,
+			      memory_order_relaxed);
+	if (s->counters != NULL)
+		counter_add(&s->counters->thresholds, 1);
 }
 
 void step_charge_budget(struct step *s, struct project *p, unsigned i,
@@ -168,15 +130,8 @@ void step_charge_budget(struct step *s, struct project *p, unsigned i,
 	budget_read(b, c->to, step_value(s, &b->returned), s->wall_ms,
 		    ret_before);
 	c->to = BUDGET_WORD(ret_before->period, ret_before->used + units);
-	if (unlikely(crosses(ret_before, units))) {
-		/* PAIRS: the control thread's exchange, which then looks at the
-		 * words themselves: a mere nudge. */
-		atomic_store_explicit(&p->attention, 1, memory_order_relaxed);
-		atomic_store_explicit(&s->arena->header->attention, 1,
-				      memory_order_relaxed);
-		if (s->counters != NULL)
-			counter_add(&s->counters->thresholds, 1);
-	}
+	if (unlikely(budget_crosses(ret_before, units)))
+		step_crossed(s, p);
 }
 
 static void charge_budgets(struct step *s, const struct ask *a)
@@ -575,13 +530,11 @@ static void count(struct step *s, const struct ask *a)
 						  memory_order_relaxed);
 }
 
-void step_run(struct step *s, const struct instant *now, uint64_t wall_ms)
+static __attribute__((noinline)) void run_from(struct step *s, unsigned from,
+					       const struct instant *now)
 {
-	unsigned from = 0, done, i;
+	unsigned done, i;
 
-	s->wall_ms = wall_ms;
-	if (s->count == 1 && own_run(s, now))
-		return;
 	while (from < s->count) {
 		done = attempt(s, from, now);
 		if (done == 0) {
@@ -596,4 +549,12 @@ void step_run(struct step *s, const struct instant *now, uint64_t wall_ms)
 			count(s, &s->asks[i]);
 		from += done;
 	}
+}
+
+void step_run(struct step *s, const struct instant *now, uint64_t wall_ms)
+{
+	s->wall_ms = wall_ms;
+	if (s->count == 1 && own_run(s, &s->asks[0], now))
+		return;
+	run_from(s, 0, now);
 }

@@ -138,8 +138,27 @@ struct budget_view {
 	uint64_t left;
 };
 /* `used` and `returned`: the two words, as read or changed. */
-void budget_read(const struct budget *b, uint64_t used, uint64_t returned,
-		 uint64_t wall_ms, struct budget_view *ret_view);
+static inline void budget_read(const struct budget *b, uint64_t used,
+			       uint64_t returned, uint64_t wall_ms,
+			       struct budget_view *ret_view)
+{
+	struct budget_view *v = ret_view;
+	uint64_t spent;
+
+	v->cap = claim_load(&b->cap);
+	v->period = (uint32_t)claim_load(&b->period);
+	/* Two periods are known; the control thread is never longer away. */
+	v->period += wall_ms >= claim_load(&b->ends_ms);
+	v->period += wall_ms >= claim_load(&b->next_ends_ms);
+	if (BUDGET_PERIOD(used) > v->period)
+		v->period = BUDGET_PERIOD(used);
+	v->used = BUDGET_PERIOD(used) == v->period ? BUDGET_UNITS(used) : 0;
+	v->returned = BUDGET_PERIOD(returned) == v->period
+			      ? BUDGET_UNITS(returned)
+			      : 0;
+	spent = v->used - v->returned;
+	v->left = spent < v->cap ? v->cap - spent : 0;
+}
 
 /* Spending so many per cent of the cap is told, once in a period. */
 #define BUDGET_THRESHOLDS 3
@@ -152,9 +171,35 @@ static inline uint64_t budget_threshold(uint64_t cap, unsigned i)
 	       cap % 100 * budget_thresholds[i] / 100;
 }
 
+/* Do so many more cross one? */
+static inline bool budget_crosses(const struct budget_view *v, uint64_t units)
+{
+	uint64_t before = v->used - v->returned, after = before + units;
+	unsigned i;
+
+	for (i = 0; i < BUDGET_THRESHOLDS; i++) {
+		uint64_t at = budget_threshold(v->cap, i);
+
+		if (before < at && after >= at)
+			return true;
+	}
+	return false;
+}
+
 /* Units that the pool has for this route at this time; the words as above. */
-uint64_t pool_left(const struct pool *p, uint64_t used, uint64_t returned,
-		   uint64_t route, uint64_t wall_ms);
+static inline uint64_t pool_left(const struct pool *p, uint64_t used,
+				 uint64_t returned, uint64_t route,
+				 uint64_t wall_ms)
+{
+	uint64_t in, out, expires_ms = claim_load(&p->expires_ms);
+
+	if ((p->route != 0 && p->route != route) ||
+	    (expires_ms != 0 && wall_ms >= expires_ms))
+		return 0;
+	in = claim_load(&p->granted) + returned;
+	out = used + claim_load(&p->withdrawn);
+	return in > out ? in - out : 0;
+}
 
 /* Of several rules that deny the one with the longest wait is named; never is
  * longer than any other. */
@@ -173,6 +218,8 @@ uint64_t step_value(const struct step *s, const word_t *w);
 /* Of a project that has this budget. */
 void step_charge_budget(struct step *s, struct project *p, unsigned i,
 			uint64_t units, struct budget_view *ret_before);
+/* The control thread shall tell that a budget has crossed a threshold. */
+void step_crossed(struct step *s, struct project *p);
 /* Draws from the pools, in order; the caller has seen that it suffices. */
 void step_draw(struct step *s, uint64_t units, uint64_t route);
 uint64_t step_credits(const struct step *s, uint64_t route);

@@ -83,124 +83,74 @@ static inline bool counts(const struct view *v, uint64_t e)
 /* Where newest and oldest were seen last, one half of the word each. */
 #define HINT(newest, first) ((newest) << 32 | (first))
 
-/* How far after `at`, whose entry is `e`, the newest is. (By value, as all that
- * is not inline here: a view whose address nobody takes stays in registers.) */
-uint64_t window_newest_after(const word_t *entries, uint64_t mask,
-			     unsigned bits, uint64_t at, uint64_t e);
+/* Where the newest entry is, and the oldest that counts given that the newest
+ * does, when they are not where the hint says. (By value, as all that is not
+ * inline here: a view whose address nobody takes stays in registers.) */
+uint64_t window_seek_newest(const word_t *entries, uint64_t mask, unsigned bits,
+			    uint64_t from);
+uint64_t window_seek_first(const word_t *entries, uint64_t mask,
+			   uint64_t newest, uint64_t from, uint64_t dead);
 
-#define NEAR 4 /* entries that are looked at one after the other */
-
-/* The newest entry: from the hint on, as long as stamps grow. */
-static inline uint64_t find_newest(struct view *v, unsigned bits, uint64_t hint)
+/* All entries count: how many units the oldest stands for is not known any
+ * more, at least one. There is no room anyway: the ring has as many entries as
+ * the limit units. */
+static inline uint64_t used_by_all(const struct view *v, uint64_t oldest,
+				   unsigned bits)
 {
-	uint64_t at = hint >> 32 & v->mask, steps = 0;
-	uint64_t e = entry(v, at);
+	uint64_t used = ((v->from - oldest) & total_mask(bits)) + 1;
 
-	if (unlikely(e >> bits == 0)) {
-		/* Not used yet: a hint of another ring. Before the first lap
-		 * is over, entries are used from 1 on. */
-		at = 0;
-		e = entry(v, at);
-	}
-	for (;;) {
-		uint64_t next = entry(v, at + 1);
-
-		if (next >> bits <= e >> bits)
-			break;
-		if (unlikely(steps++ == NEAR)) {
-			at += window_newest_after(v->entries, v->mask, bits,
-						  at, e);
-			e = entry(v, at);
-			at &= v->mask;
-			break;
-		}
-		at = (at + 1) & v->mask;
-		e = next;
-	}
-	v->newest = at;
-	return e;
-}
-
-/* Sets first to the oldest entry that counts, given that the newest does, and
- * returns the one before it; when there is none (all entries count), itself. */
-static inline uint64_t find_first(struct view *v, uint64_t hint)
-{
-	uint64_t oldest = v->newest + 1, from = hint & UINT32_MAX, before;
-	uint64_t lo, hi, end = v->newest + 1 + v->mask, step = 1;
-
-	/* Indexes from here on run from oldest to end, the newest. */
-	from = oldest + ((from - oldest) & v->mask);
-	before = entry(v, from - 1);
-	if (from == oldest) {
-		before = entry(v, from);
-	} else if (counts(v, before)) {
-		/* Too far: another lap, or a longer window. */
-		from = oldest;
-		before = entry(v, from);
-	}
-	lo = hi = from;
-	while (hi < end) {
-		uint64_t e = entry(v, hi);
-
-		if (counts(v, e))
-			break;
-		before = e;
-		lo = hi + 1;
-		hi += step;
-		step *= 2;
-	}
-	if (hi > end)
-		hi = end;
-	while (lo < hi) {
-		uint64_t mid = lo + (hi - lo) / 2;
-		uint64_t e = entry(v, mid);
-
-		if (counts(v, e)) {
-			hi = mid;
-		} else {
-			before = e;
-			lo = mid + 1;
-		}
-	}
-	v->first = lo & v->mask;
-	if (lo == oldest)
-		before = entry(v, lo);
-	return before;
-}
-
-static __attribute__((always_inline)) inline void
-read_entries(struct view *v, unsigned bits, uint64_t hint)
-{
-	uint64_t e;
-
-	v->dead = dead_entry(v, bits);
-	e = find_newest(v, bits, hint);
-	v->newest_stamp = entry_stamp(bits, e);
-	v->total = e & total_mask(bits);
-	v->used = 0;
-	v->live = counts(v, e);
-	v->first = v->newest;
-	v->first_stamp = v->newest_stamp;
-	if (v->live) {
-		uint64_t before = find_first(v, hint);
-		uint64_t first = entry(v, v->first);
-
-		v->first_stamp = entry_stamp(bits, first);
-		v->used = (v->total - before) & total_mask(bits);
-		/* All entries count: how many units the oldest stands for is
-		 * not known any more, at least one. There is no room anyway:
-		 * the ring has as many entries as the limit units. */
-		if (unlikely(before == first)) {
-			v->used++;
-			if (v->used < v->rule->limit)
-				v->used = v->rule->limit;
-		}
-	}
-	v->word = &v->entries[v->newest];
-	v->from = v->to = e;
+	return used < v->rule->limit ? v->rule->limit : used;
 }
 
 /* `bits` are those of the entries; said where the compiler knows them. */
+static __attribute__((always_inline)) inline void
+read_entries(struct view *v, unsigned bits, uint64_t hint)
+{
+	uint64_t before, first;
+
+	v->dead = dead_entry(v, bits);
+	v->newest = hint >> 32 & v->mask;
+	v->from = entry(v, v->newest);
+	v->after = entry(v, v->newest + 1);
+	/* Stamps grow up to the newest, and what is 0 was not used yet. */
+	if (unlikely(v->after > v->from || v->from == 0)) {
+		v->newest = window_seek_newest(v->entries, v->mask, bits,
+					       v->newest);
+		v->from = entry(v, v->newest);
+		v->after = entry(v, v->newest + 1);
+	}
+	v->to = v->from;
+	v->word = &v->entries[v->newest];
+	v->newest_stamp = v->first_stamp = entry_stamp(bits, v->from);
+	v->total = v->from & total_mask(bits);
+	v->used = 0;
+	v->first = v->newest;
+	v->live = counts(v, v->from);
+	if (!v->live)
+		return;
+	v->first = hint & v->mask;
+	first = entry(v, v->first);
+	before = entry(v, v->first - 1);
+	/* Most often none has left since, or one. */
+	if (!counts(v, first)) {
+		v->first = (v->first + 1) & v->mask;
+		before = first;
+		first = entry(v, v->first);
+	}
+	/* What counts is one piece of the ring: does it begin here? */
+	if (unlikely(!counts(v, first) || counts(v, before))) {
+		v->first = window_seek_first(v->entries, v->mask, v->newest,
+					     v->first, v->dead);
+		first = entry(v, v->first);
+		before = entry(v, v->first - 1);
+	}
+	v->first_stamp = entry_stamp(bits, first);
+	if (unlikely(counts(v, before)))
+		v->used = used_by_all(v, first, bits);
+	else
+		v->used = (v->from - before) & total_mask(bits);
+}
+
 static __attribute__((always_inline)) inline void
 window_read(struct view *v, unsigned bits, const struct rule *rule,
 	    struct meter *meter, word_t *entries, unsigned entries_log2,
@@ -230,11 +180,12 @@ static inline uint64_t grain_of(const struct rule *r, unsigned bits,
 	return (r->span / (mask - 1) + tick) & ~(tick - 1);
 }
 
-static inline uint64_t admission_stamp(const struct view *v, unsigned bits)
+static inline uint64_t admission_stamp(const struct view *v, unsigned bits,
+				       bool roomy)
 {
-	uint64_t stamp = v->now.ticks;
-	uint64_t reset = entry_stamp(bits, v->base);
-	uint64_t grain = grain_of(v->rule, bits, v->mask);
+	uint64_t reset = entry_stamp(bits, v->base), stamp = v->now.ticks;
+	uint64_t grain = roomy ? UINT64_C(1) << shift_of(bits)
+			       : grain_of(v->rule, bits, v->mask);
 
 	if (unlikely(stamp <= reset))
 		stamp = reset + 1;
@@ -254,14 +205,16 @@ static inline bool crowded(const struct view *v)
 	       ((v->newest - v->first) & v->mask) + 1 >= v->mask;
 }
 
+/* `roomy`: it is known that there are as many entries as units. */
 static __attribute__((always_inline)) inline void
-window_charge(struct view *v, unsigned bits, uint32_t units)
+window_charge(struct view *v, unsigned bits, bool roomy, uint32_t units)
 {
-	uint64_t stamp = admission_stamp(v, bits);
+	uint64_t stamp = admission_stamp(v, bits, roomy);
 
-	if (stamp != v->newest_stamp && v->from == v->to && !crowded(v)) {
+	if (likely(stamp != v->newest_stamp) && v->from == v->to &&
+	    (roomy || !crowded(v))) {
 		v->word = &v->entries[(v->newest + 1) & v->mask];
-		v->from = claim_load(v->word);
+		v->from = v->after;
 	}
 	v->total += units;
 	v->used += units;
@@ -270,6 +223,13 @@ window_charge(struct view *v, unsigned bits, uint32_t units)
 		v->first_stamp = stamp;
 	v->live = true;
 	v->to = entry_make(bits, stamp, v->total);
+}
+
+/* For the straight lines: an exact ring, with an entry for each unit. */
+static inline bool window_roomy(uint64_t ring, uint32_t limit)
+{
+	return (ring & RING_COARSE) == 0 && limit <= UINT64_C(1)
+							     << RING_LOG2(ring);
 }
 
 /*
@@ -298,30 +258,18 @@ static inline uint64_t window_more_ms(const struct view *v)
 	return v->live ? ticks_to_ms(leaves_in(v, v->first_stamp)) : 0;
 }
 
-/* Where the next one should begin to look, once the claim got through; false:
- * where this one did. */
-static inline bool window_hint(const struct view *v, uint64_t *ret_hint)
+/* Where the next one should begin to look, once the claim got through. */
+static inline uint64_t window_hint(const struct view *v)
 {
 	uint64_t newest = (uint64_t)(v->word - v->entries);
 
-	if (newest == v->newest && v->first == v->newest)
-		return false;
-	*ret_hint = HINT(newest, v->used == 0 ? newest : v->first);
-	return true;
+	return HINT(newest, v->first);
 }
 
 static inline void window_leave_hint(struct meter *m, uint64_t hint)
 {
 	/* PAIRS: window_read(), relaxed: a hint. */
 	atomic_store_explicit(&m->level, hint, memory_order_relaxed);
-}
-
-static inline void window_charged(const struct view *v)
-{
-	uint64_t hint;
-
-	if (window_hint(v, &hint))
-		window_leave_hint(v->meter, hint);
 }
 
 #endif
