@@ -210,8 +210,8 @@ static bool claim_gcras(struct claim *c, struct org *org,
 		for (r = plan->rules; r < end; r++) {
 			word_t *w = &org_meter(c->arena, org, r->meter)->level;
 			uint64_t from = claim_load(w);
-			uint64_t tat = (from > at.ns ? from : at.ns) +
-				       r->unit_ns;
+			uint64_t tat =
+				(from > at.ns ? from : at.ns) + r->unit_ns;
 
 			if (tat - at.ns > r->limit * r->unit_ns)
 				break;

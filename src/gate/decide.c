@@ -50,6 +50,19 @@ void gate_configure(struct gate *g, const struct gate_options *options)
 	g->hold_end = g->hold_first + share;
 }
 
+/* In two halves: of one piece gcc makes `rep stos`, which takes longer to begin
+ * than this takes. */
+static inline void clear(struct verdict *v)
+{
+	const size_t half = LINE_BYTES;
+
+	memset(v, 0, half);
+	memset((uint8_t *)v + half, 0, sizeof(*v) - half);
+}
+static_assert(sizeof(struct verdict) > LINE_BYTES &&
+		      sizeof(struct verdict) <= 2 * LINE_BYTES,
+	      "two halves");
+
 /* Stage 1: the hash of each check that has a credential worth looking up. */
 static void hash_keys(struct gate *g, struct check *checks,
 		      struct verdict *verdicts, unsigned count,
@@ -61,7 +74,7 @@ static void hash_keys(struct gate *g, struct check *checks,
 		struct check *c = &checks[i];
 		struct verdict *v = &verdicts[i];
 
-		memset(v, 0, sizeof(*v));
+		clear(v);
 		g->slots[i] = 0;
 		if (c->credential == CREDENTIAL_NONE) {
 			v->reason = c->reason;

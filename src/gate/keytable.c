@@ -221,7 +221,7 @@ static inline uint32_t scan(const struct keytable_level *l,
 			    const struct key *keys,
 			    const uint8_t hash[static 32])
 {
-	uint64_t tag = keytable_tag(hash);
+	uint64_t tag = keytable_tag(hash), wanted = tag << SLOT_BITS;
 	uint64_t b = tag & l->mask;
 	unsigned probe, i;
 
@@ -229,15 +229,15 @@ static inline uint32_t scan(const struct keytable_level *l,
 		const word_t *entries = l->buckets[b].entries;
 
 		for (i = 0; i < KEYTABLE_BUCKET_ENTRIES; i++) {
-			uint64_t e = read_entry(&entries[i]);
-			uint32_t slot = SLOT_OF(e);
+			/* What is left of the entry when the tags are equal. */
+			uint64_t slot = read_entry(&entries[i]) ^ wanted;
 
-			if (likely(TAG_OF(e) != tag) || slot == 0)
+			if (likely(slot >> SLOT_BITS != 0) || slot == 0)
 				continue;
 			/* Equal tags are almost always the key itself; the
 			 * comparison takes the same time either way. */
 			if (keys == NULL || keytable_match(&keys[slot], hash))
-				return slot;
+				return (uint32_t)slot;
 		}
 		if (likely(!is_full(entries)))
 			return 0;

@@ -20,27 +20,28 @@ static_assert(WINDOW_MS_MAX < UINT32_MAX, "and no wait is longer than two");
  * together in memory what else stays in registers. */
 static inline struct view copy_of(const struct view *v)
 {
-	return (struct view){
-		.rule = v->rule,
-		.meter = v->meter,
-		.word = v->word,
-		.from = v->from,
-		.to = v->to,
-		.now = v->now,
-		.base = v->base,
-		.entries = v->entries,
-		.mask = v->mask,
-		.dead = v->dead,
-		.bits = v->bits,
-		.newest = v->newest,
-		.after = v->after,
-		.first = v->first,
-		.newest_stamp = v->newest_stamp,
-		.first_stamp = v->first_stamp,
-		.total = v->total,
-		.used = v->used,
-		.live = v->live,
-	};
+	struct view c;
+
+	c.rule = v->rule;
+	c.meter = v->meter;
+	c.word = v->word;
+	c.from = v->from;
+	c.to = v->to;
+	c.now = v->now;
+	c.base = v->base;
+	c.entries = v->entries;
+	c.mask = v->mask;
+	c.dead = v->dead;
+	c.bits = v->bits;
+	c.newest = v->newest;
+	c.after = v->after;
+	c.first = v->first;
+	c.newest_stamp = v->newest_stamp;
+	c.first_stamp = v->first_stamp;
+	c.total = v->total;
+	c.used = v->used;
+	c.live = v->live;
+	return c;
 }
 
 /* `before`: units that the checks before it in this claim were allowed. */

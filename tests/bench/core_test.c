@@ -133,8 +133,7 @@ Test(core, rules_are_compared_with_as_many_words)
 		cr_assert_geq(r, 0, "%s", s->name);
 		cr_assert_lt(r, (int)i, "it is measured before");
 		cr_assert_eq(core_stages[r].words, s->words);
-		cr_assert_eq(core_stages[r].name[7],
-			     strchr(s->name, ' ')[1]);
+		cr_assert_eq(core_stages[r].name[7], strchr(s->name, ' ')[1]);
 		cr_assert_eq(core_stages[r].hot, s->hot);
 		cr_assert_eq(core_stages[r].batch, s->batch);
 	}
