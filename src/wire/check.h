@@ -91,19 +91,19 @@ struct check_extra {
 };
 
 struct check {
-	uint64_t request_id; /* native: echoed; HTTP: 0 */
-	const uint8_t *key;  /* CREDENTIAL_KEY: key_len bytes */
-	uint32_t conn_idx;   /* set by the worker; codecs leave it alone */
+	uint64_t request_id;             /* native: echoed; HTTP: 0 */
+	const uint8_t *key;              /* CREDENTIAL_KEY: key_len bytes */
 	const struct check_extra *extra; /* or NULL; lives as long as `key` */
-	uint32_t cost; /* units, 1..CHECK_COST_MAX; 0: what the route costs;
-			* settle: what it has really cost, 0 too, or
-			* SETTLE_AS_RESERVED */
+	uint32_t conn_idx; /* set by the worker; codecs leave it alone */
+	uint32_t cost;     /* units, 1..CHECK_COST_MAX; 0: what the route costs;
+			    * settle: what it has really cost, 0 too, or
+			    * SETTLE_AS_RESERVED */
 	uint8_t key_len;
 	uint8_t credential; /* enum credential */
-	uint8_t flags;      /* CHECK_PEEK ... */
 	uint8_t reason;     /* CREDENTIAL_NONE: enum reason */
 	uint8_t detail;     /* CREDENTIAL_NONE: enum detail */
 	uint8_t dialect;    /* private to the codec: how to answer */
+	uint8_t flags;      /* CHECK_PEEK ... */
 	uint8_t hash[32];   /* SHA-256 of the key; gate fills it for KEY */
 };
 

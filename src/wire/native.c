@@ -71,6 +71,17 @@ static_assert(REQ_SCOPE - REQ_ROUTE == LABEL_BYTES &&
 	      "fields of labels");
 
 #define REPLY_BIT 0x80
+
+/* The first four bytes of a request as one word: one comparison sees them all.
+ */
+static_assert(REQ_KEY_LEN < sizeof(uint32_t), "fits a word");
+#define HEAD(type, version, flags, key_len)                                    \
+	((uint32_t)(type) << 8 * REQ_TYPE |                                    \
+	 (uint32_t)(version) << 8 * REQ_VERSION |                              \
+	 (uint32_t)(flags) << 8 * REQ_FLAGS |                                  \
+	 (uint32_t)(key_len) << 8 * REQ_KEY_LEN)
+#define HEAD_HASH HEAD(NATIVE_CHECK_HASH, NATIVE_VERSION, 0, 0)
+#define HEAD_HASH_VARIES HEAD(0, 0, CHECK_PEEK, 0)
 #define HASH_BYTES sizeof(((struct check *)0)->hash)
 
 static uint32_t load32(const uint8_t *at)
@@ -127,37 +138,29 @@ static bool refuse(struct check *c, enum reason reason, enum detail detail,
 	return go_on;
 }
 
-static bool is_zero(const uint8_t *at, size_t len)
+static inline bool is_zero(const uint8_t *at, size_t len)
 {
-	uint8_t any = 0;
+	uint64_t any = 0;
 
+	for (; len >= sizeof(any); len -= sizeof(any), at += sizeof(any))
+		any |= load64(at);
 	while (len > 0)
 		any |= at[--len];
 	return any == 0;
 }
 
-/* Key or hash; false when what stands around it is not as it should be. */
-static inline bool read_credential(const uint8_t *frame, bool hash,
-				   uint8_t known_flags, struct check *c)
+/* Both: false when the key field is not as it should be. */
+static inline bool read_hash(const uint8_t *frame, struct check *c)
 {
-	uint8_t key_len = c->key_len;
-	uint32_t used = key_len;
-
-	c->credential = CREDENTIAL_KEY;
-	if (hash) {
-		c->credential = CREDENTIAL_HASH;
-		memcpy(c->hash, frame + REQ_KEY, HASH_BYTES);
-		used = HASH_BYTES;
-		/* A key length has no meaning here; make it a fault. */
-		key_len = key_len ? NATIVE_KEY_MAX + 1 : 0;
-	}
-	return (c->flags & ~known_flags) == 0 && key_len <= NATIVE_KEY_MAX &&
-	       padding_is_zero(frame + REQ_KEY, used);
+	memcpy(c->hash, frame + REQ_KEY, HASH_BYTES);
+	return is_zero(frame + REQ_KEY + HASH_BYTES,
+		       NATIVE_KEY_MAX - HASH_BYTES);
 }
 
-static inline bool has_credential(const struct check *c)
+static inline bool read_key(const uint8_t *frame, struct check *c)
 {
-	return c->credential == CREDENTIAL_HASH || c->key_len > 0;
+	return c->key_len <= NATIVE_KEY_MAX &&
+	       padding_is_zero(frame + REQ_KEY, c->key_len);
 }
 
 /* A label that fills `len` bytes of its field, and nothing after it. */
@@ -220,10 +223,14 @@ static bool read_settle(const uint8_t *frame, struct check_extra *e,
 static bool read_long(const uint8_t *frame, struct check_extra *e,
 		      struct check *c)
 {
+	const bool hash = frame[REQ_TYPE] == NATIVE_LONG_HASH;
 	enum detail detail;
 
-	if (!read_credential(frame, frame[REQ_TYPE] == NATIVE_LONG_HASH,
-			     CHECK_PEEK | CHECK_RESERVE, c))
+	if (hash)
+		c->credential = CREDENTIAL_HASH;
+	if ((c->flags & ~(CHECK_PEEK | CHECK_RESERVE)) != 0 ||
+	    !(hash ? c->key_len == 0 && read_hash(frame, c)
+		   : read_key(frame, c)))
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
 	detail = read_extra(frame, e);
 	if (detail != DETAIL_NONE)
@@ -231,16 +238,58 @@ static bool read_long(const uint8_t *frame, struct check_extra *e,
 	c->extra = e;
 	if (c->cost > CHECK_COST_MAX)
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_COST, true);
-	if (!has_credential(c))
+	if (!hash && c->key_len == 0)
 		return refuse(c, REASON_NO_CREDENTIAL, DETAIL_NONE, true);
 	return true;
 }
 
-/* Every type but the first two, which are to be read in a straight line. */
+static bool read_short_key(const uint8_t *frame, struct check *c)
+{
+	if ((c->flags & ~CHECK_PEEK) != 0 || !read_key(frame, c))
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
+	if (c->cost - 1 >= CHECK_COST_MAX)
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_COST, true);
+	if (c->key_len == 0)
+		return refuse(c, REASON_NO_CREDENTIAL, DETAIL_NONE, true);
+	return true;
+}
+
+/* What every check has, of a frame of this type with this length of a key.
+ * All is loaded before anything is stored: as far as the compiler knows a store
+ * may change the frame, and it would do it byte by byte. */
+static inline void read_head(const uint8_t *frame, uint8_t type,
+			     uint8_t key_len, enum credential credential,
+			     struct check *c)
+{
+	const uint64_t request_id = load64(frame + REQ_ID);
+	const uint32_t cost = load32(frame + REQ_COST);
+	const uint8_t flags = frame[REQ_FLAGS];
+
+	c->request_id = request_id;
+	c->key = frame + REQ_KEY;
+	c->extra = NULL;
+	c->cost = cost;
+	c->key_len = key_len;
+	c->credential = (uint8_t)credential;
+	c->reason = REASON_ALLOW;
+	c->detail = DETAIL_NONE;
+	c->dialect = type; /* the reply names the request's type */
+	c->flags = flags;
+}
+
+/* Any frame but those that read_short_hash() reads. */
 __attribute__((noinline)) static bool
 read_other(const uint8_t *frame, struct check_extra *e, struct check *c)
 {
+	read_head(frame, frame[REQ_TYPE], frame[REQ_KEY_LEN], CREDENTIAL_KEY,
+		  c);
+	if (frame[REQ_VERSION] != NATIVE_VERSION)
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_VERSION, false);
 	switch (frame[REQ_TYPE]) {
+	case NATIVE_CHECK_KEY:
+		return read_short_key(frame, c);
+	case NATIVE_CHECK_HASH: /* or its head would be that of HEAD_HASH */
+		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
 	case NATIVE_LONG_KEY:
 	case NATIVE_LONG_HASH:
 		return read_long(frame, e, c);
@@ -251,35 +300,63 @@ read_other(const uint8_t *frame, struct check_extra *e, struct check *c)
 	}
 }
 
+static inline bool is_short_hash(const uint8_t *frame)
+{
+	return (load32(frame) & ~HEAD_HASH_VARIES) == HEAD_HASH;
+}
+
+/* What is asked most, read in a straight line; is_short_hash() is true. */
+static inline void read_short_hash(const uint8_t *frame, struct check *c)
+{
+	read_head(frame, NATIVE_CHECK_HASH, 0, CREDENTIAL_HASH, c);
+	if (unlikely(!read_hash(frame, c)))
+		refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
+	/* Zero wraps around to the far side of the bound. */
+	else if (unlikely(c->cost - 1 >= CHECK_COST_MAX))
+		refuse(c, REASON_BAD_REQUEST, DETAIL_COST, true);
+}
+
 bool native_decode(const uint8_t *frame, struct check_extra *ret_extra,
 		   struct check *ret_check)
 {
-	struct check *c = ret_check;
-	uint8_t type = frame[REQ_TYPE];
-
-	c->request_id = load64(frame + REQ_ID);
-	c->key = frame + REQ_KEY;
-	c->extra = NULL;
-	c->cost = load32(frame + REQ_COST);
-	c->key_len = frame[REQ_KEY_LEN];
-	c->flags = frame[REQ_FLAGS];
-	c->reason = REASON_ALLOW;
-	c->detail = DETAIL_NONE;
-	c->dialect = type; /* the reply names the request's type */
-
-	if (unlikely(frame[REQ_VERSION] != NATIVE_VERSION))
-		return refuse(c, REASON_BAD_REQUEST, DETAIL_VERSION, false);
-	if (unlikely(type != NATIVE_CHECK_KEY && type != NATIVE_CHECK_HASH))
-		return read_other(frame, ret_extra, c);
-	if (unlikely(!read_credential(frame, type == NATIVE_CHECK_HASH,
-				      CHECK_PEEK, c)))
-		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
-	/* Zero wraps around to the far side of the bound. */
-	if (unlikely(c->cost - 1 >= CHECK_COST_MAX))
-		return refuse(c, REASON_BAD_REQUEST, DETAIL_COST, true);
-	if (unlikely(!has_credential(c)))
-		return refuse(c, REASON_NO_CREDENTIAL, DETAIL_NONE, true);
+	if (!is_short_hash(frame))
+		return read_other(frame, ret_extra, ret_check);
+	read_short_hash(frame, ret_check);
 	return true;
+}
+
+struct native_run native_decode_run(const uint8_t *bytes, uint32_t len,
+				    uint32_t conn_idx, uint32_t max,
+				    struct check_extra *ret_extras,
+				    struct check *ret_checks)
+{
+	const uint8_t *at = bytes, *end = bytes + len;
+	struct check *c = ret_checks, *last = ret_checks + max;
+	struct native_run run = {0};
+
+	for (; c < last && end - at >= NATIVE_REQUEST_BYTES; c++) {
+		uint32_t whole;
+
+		c->conn_idx = conn_idx;
+		if (likely(is_short_hash(at))) {
+			read_short_hash(at, c);
+			at += NATIVE_REQUEST_BYTES;
+			continue;
+		}
+		whole = native_request_bytes(at[REQ_TYPE]);
+		if (end - at < whole)
+			break;
+		run.broken = !read_other(at, &ret_extras[c - ret_checks], c);
+		/* What cannot be read may hold anything. */
+		run.secret |= run.broken || at[REQ_TYPE] == NATIVE_CHECK_KEY ||
+			      at[REQ_TYPE] == NATIVE_LONG_KEY;
+		if (run.broken)
+			last = c + 1;
+		at += whole;
+	}
+	run.count = (uint32_t)(c - ret_checks);
+	run.bytes = (uint32_t)(at - bytes);
+	return run;
 }
 
 /* What does not fit a short reply: it is told to who asked at length. */

@@ -83,15 +83,6 @@ static inline uint32_t native_reply_bytes(uint8_t type)
 		       : NATIVE_REPLY_BYTES;
 }
 
-/* May a frame of this type hold a key? An unknown one may hold anything. */
-static inline bool native_is_secret(uint8_t type)
-{
-	const uint32_t without = 1u << NATIVE_CHECK_HASH |
-				 1u << NATIVE_LONG_HASH | 1u << NATIVE_SETTLE;
-
-	return type > NATIVE_SETTLE || !(without >> type & 1);
-}
-
 /*
  * Reads one whole frame, of native_request_bytes(frame[0]). Always fills
  * *ret_check, so that there is always something to answer; *ret_extra only
@@ -101,6 +92,23 @@ static inline bool native_is_secret(uint8_t type)
  */
 bool native_decode(const uint8_t *frame, struct check_extra *ret_extra,
 		   struct check *ret_check);
+
+struct native_run {
+	uint32_t count; /* frames that were read */
+	uint32_t bytes; /* that they fill */
+	bool broken;    /* the last of them made native_decode() return false */
+	bool secret;    /* one may hold a key */
+};
+
+/*
+ * Reads the whole frames that stand one behind the other at the beginning of
+ * `bytes`, `max` at most and up to a broken one, into as many checks of
+ * `conn_idx`; each as native_decode() does.
+ */
+struct native_run native_decode_run(const uint8_t *bytes, uint32_t len,
+				    uint32_t conn_idx, uint32_t max,
+				    struct check_extra *ret_extras,
+				    struct check *ret_checks);
 
 /* Writes native_reply_bytes(check->dialect). */
 void native_encode(const struct check *check, const struct verdict *verdict,

@@ -5,48 +5,70 @@
 
 /* ---- bytes -> checks ---- */
 
+static void break_off(struct worker *w, uint32_t idx)
+{
+	counter_add(&w->counters.protocol_errors, 1);
+	conn_finish(&w->conns, idx);
+}
+
+/* The frames that stand whole in the buffer; false: not one. */
+static bool parse_whole(struct worker *w, struct input *in, uint32_t *count)
+{
+	const struct native_run run = native_decode_run(
+		ring_buffer(&w->ring, in->buffer) + in->off, in->len - in->off,
+		in->conn_idx, GATE_BATCH_MAX - *count, &w->extras[*count],
+		&w->checks[*count]);
+
+	in->off += run.bytes;
+	in->secret = in->secret || run.secret;
+	*count += run.count;
+	if (unlikely(run.broken))
+		break_off(w, in->conn_idx);
+	return run.count > 0;
+}
+
+/* A frame that came in parts: this is one of them. False: the carry holds a
+ * check of this batch, so not yet. */
+static bool parse_part(struct worker *w, struct input *in, uint32_t *count)
+{
+	struct session *s = &w->sessions[in->conn_idx];
+	const uint8_t *bytes = ring_buffer(&w->ring, in->buffer) + in->off;
+	const uint32_t whole =
+		native_request_bytes(s->carry_len > 0 ? s->carry[0] : bytes[0]);
+	uint32_t take = whole - s->carry_len;
+
+	if (s->blocked_in == w->batch)
+		return false;
+	if (take > in->len - in->off)
+		take = in->len - in->off;
+	memcpy(s->carry + s->carry_len, bytes, take);
+	s->carry_len += take;
+	in->off += take;
+	in->secret = in->carried = true;
+	if (s->carry_len < whole)
+		return true;
+	s->carry_len = 0;
+	s->blocked_in = w->batch;
+	if (!native_decode(s->carry, &w->extras[*count], &w->checks[*count]))
+		break_off(w, in->conn_idx);
+	w->checks[*count].conn_idx = in->conn_idx;
+	(*count)++;
+	return true;
+}
+
 /* True when the input is used up; false: more in the next batch. */
 static bool parse_native(struct worker *w, struct input *in, uint32_t *count)
 {
-	struct conn *c = conn_at(&w->conns, in->conn_idx);
-	struct session *s = &w->sessions[in->conn_idx];
-	const uint8_t *bytes = ring_buffer(&w->ring, in->buffer);
+	const struct conn *c = conn_at(&w->conns, in->conn_idx);
+	const struct session *s = &w->sessions[in->conn_idx];
 
 	while (in->off < in->len && conn_reads(c)) {
-		uint32_t left = in->len - in->off;
-		struct check *check = &w->checks[*count];
-		const uint8_t *frame =
-			s->carry_len ? s->carry : bytes + in->off;
-		const uint32_t whole = native_request_bytes(frame[0]);
-
 		if (*count == GATE_BATCH_MAX)
 			return false;
-		if (s->carry_len == 0 && left >= whole) {
-			in->off += whole;
-		} else {
-			uint32_t take = whole - s->carry_len;
-
-			/* The carry holds a check of this batch: not yet. */
-			if (s->blocked_in == w->batch)
-				return false;
-			take = take < left ? take : left;
-			memcpy(s->carry + s->carry_len, bytes + in->off, take);
-			s->carry_len += take;
-			in->off += take;
-			in->secret = in->carried = true;
-			if (s->carry_len < whole)
-				break;
-			frame = s->carry;
-			s->carry_len = 0;
-			s->blocked_in = w->batch;
-		}
-		if (!native_decode(frame, &w->extras[*count], check)) {
-			counter_add(&w->counters.protocol_errors, 1);
-			conn_finish(&w->conns, in->conn_idx);
-		}
-		in->secret = in->secret || native_is_secret(frame[0]);
-		check->conn_idx = in->conn_idx;
-		(*count)++;
+		if (s->carry_len == 0 && parse_whole(w, in, count))
+			continue;
+		if (!parse_part(w, in, count))
+			return false;
 	}
 	return true;
 }
