@@ -139,6 +139,13 @@ static inline uint8_t *conn_room(struct conns *cs, uint32_t idx, uint32_t len)
 	return chunk_bytes(&cs->chunks, last) + used;
 }
 
+/* How much may be written where conn_room() has just pointed; `len` at least.
+ */
+static inline uint32_t conn_room_len(struct conns *cs, uint32_t idx)
+{
+	return CHUNK_BYTES - cs->chunks.chunks[conn_at(cs, idx)->last].len;
+}
+
 static inline void conn_wrote(struct conns *cs, uint32_t idx, uint32_t len)
 {
 	struct conn *c = conn_at(cs, idx);

@@ -359,10 +359,47 @@ struct native_run native_decode_run(const uint8_t *bytes, uint32_t len,
 	return run;
 }
 
-/* What does not fit a short reply: it is told to who asked at length. */
-static void encode_rest(const struct check *c, const struct verdict *v,
-			uint8_t *out)
+/* The first 64 bytes of every reply, and all of most. */
+static inline void encode_short(const struct check *c,
+				const struct verdict *verdict, uint8_t *out)
 {
+	/* Loaded before anything is stored, see read_head(). */
+	const struct verdict v = *verdict;
+	const uint64_t request_id = c->request_id;
+
+	out[REP_TYPE] = c->dialect | REPLY_BIT;
+	out[REP_REASON] = v.reason;
+	out[REP_DETAIL] = v.detail;
+	out[REP_VERSION] = NATIVE_VERSION;
+	store64(out + REP_ID, request_id);
+	if (unlikely(id_is_none(v.org))) {
+		/* Nobody was recognised: there is nothing to tell, and a
+		 * verdict that was not cleared must not tell it. */
+		memset(out + REP_LIMIT, 0, 4);
+		memset(out + REP_REMAINING, 0,
+		       NATIVE_REPLY_BYTES - REP_REMAINING);
+		return;
+	}
+	store32(out + REP_LIMIT, v.limit);
+	store32(out + REP_REMAINING, v.remaining);
+	store32(out + REP_WINDOW, v.window_ms);
+	store32(out + REP_RESET, v.reset_ms);
+	store32(out + REP_RETRY, v.retry_ms);
+	memcpy(out + REP_ORG, v.org.c, ID_LEN);
+	memcpy(out + REP_PROJECT, v.project.c, ID_LEN);
+	memcpy(out + REP_KEY, v.key.c, ID_LEN);
+	memcpy(out + REP_LIMIT_NAME, v.limit_name, REPLY_NAME_LEN);
+}
+
+/* The rest is told to who asked at length. */
+__attribute__((noinline)) static void
+encode_long(const struct check *c, const struct verdict *v, uint8_t *out)
+{
+	encode_short(c, v, out);
+	memset(out + NATIVE_REPLY_BYTES, 0,
+	       NATIVE_LONG_REPLY_BYTES - NATIVE_REPLY_BYTES);
+	if (id_is_none(v->org) && v->reason != REASON_ALLOW)
+		return;
 	memcpy(out + REP_WHOLE_NAME, v->limit_name, LIMIT_NAME_LEN);
 	/* What is settled is held no more. */
 	store64(out + REP_HOLD, c->dialect == NATIVE_SETTLE ? 0 : v->hold);
@@ -377,36 +414,33 @@ static void encode_rest(const struct check *c, const struct verdict *v,
 void native_encode(const struct check *check, const struct verdict *verdict,
 		   uint8_t *out)
 {
-	const struct verdict *v = verdict;
-	const bool is_long =
-		native_reply_bytes(check->dialect) == NATIVE_LONG_REPLY_BYTES;
+	if (native_reply_bytes(check->dialect) == NATIVE_REPLY_BYTES)
+		encode_short(check, verdict, out);
+	else
+		encode_long(check, verdict, out);
+}
 
-	out[REP_TYPE] = check->dialect | REPLY_BIT;
-	out[REP_REASON] = v->reason;
-	out[REP_DETAIL] = v->detail;
-	out[REP_VERSION] = NATIVE_VERSION;
-	store64(out + REP_ID, check->request_id);
-	if (unlikely(is_long)) {
-		memset(out + NATIVE_REPLY_BYTES, 0,
-		       NATIVE_LONG_REPLY_BYTES - NATIVE_REPLY_BYTES);
-		if (!id_is_none(v->org) || v->reason == REASON_ALLOW)
-			encode_rest(check, v, out);
+uint32_t native_encode_run(const struct check *checks,
+			   const struct verdict *verdicts, uint32_t count,
+			   uint8_t *out, uint32_t room, uint32_t *ret_bytes)
+{
+	uint8_t *at = out, *end = out + room;
+	uint32_t i;
+
+	for (i = 0; i < count && checks[i].conn_idx == checks[0].conn_idx &&
+		    end - at >= NATIVE_REPLY_BYTES;
+	     i++) {
+		if (likely(native_reply_bytes(checks[i].dialect) ==
+			   NATIVE_REPLY_BYTES)) {
+			encode_short(&checks[i], &verdicts[i], at);
+			at += NATIVE_REPLY_BYTES;
+			continue;
+		}
+		if (end - at < NATIVE_LONG_REPLY_BYTES)
+			break;
+		encode_long(&checks[i], &verdicts[i], at);
+		at += NATIVE_LONG_REPLY_BYTES;
 	}
-	if (unlikely(id_is_none(v->org))) {
-		/* Nobody was recognised: there is nothing to tell, and a
-		 * verdict that was not cleared must not tell it. */
-		memset(out + REP_LIMIT, 0, 4);
-		memset(out + REP_REMAINING, 0,
-		       NATIVE_REPLY_BYTES - REP_REMAINING);
-		return;
-	}
-	store32(out + REP_LIMIT, v->limit);
-	store32(out + REP_REMAINING, v->remaining);
-	store32(out + REP_WINDOW, v->window_ms);
-	store32(out + REP_RESET, v->reset_ms);
-	store32(out + REP_RETRY, v->retry_ms);
-	memcpy(out + REP_ORG, v->org.c, ID_LEN);
-	memcpy(out + REP_PROJECT, v->project.c, ID_LEN);
-	memcpy(out + REP_KEY, v->key.c, ID_LEN);
-	memcpy(out + REP_LIMIT_NAME, v->limit_name, REPLY_NAME_LEN);
+	*ret_bytes = (uint32_t)(at - out);
+	return i;
 }

@@ -114,4 +114,13 @@ struct native_run native_decode_run(const uint8_t *bytes, uint32_t len,
 void native_encode(const struct check *check, const struct verdict *verdict,
 		   uint8_t *out);
 
+/*
+ * The replies to the first of `count` checks, one behind the other: to those of
+ * one connection, as far as `room` bytes hold them whole. Returns how many that
+ * are, *ret_bytes how long.
+ */
+uint32_t native_encode_run(const struct check *checks,
+			   const struct verdict *verdicts, uint32_t count,
+			   uint8_t *out, uint32_t room, uint32_t *ret_bytes);
+
 #endif

@@ -175,27 +175,39 @@ static void reply_http(struct worker *w, const struct check *c,
 	http_reply_done(p);
 }
 
+/* Returns how many of the `count` checks from `at` on, one at least, are
+ * answered, or never will be. */
+static uint32_t reply_native(struct worker *w, uint32_t at, uint32_t count)
+{
+	const struct check *c = &w->checks[at];
+	uint32_t idx = c->conn_idx, len, answered;
+	uint8_t *out =
+		conn_room(&w->conns, idx, native_reply_bytes(c->dialect));
+
+	if (out == NULL)
+		return 1;
+	answered = native_encode_run(c, &w->verdicts[at], count, out,
+				     conn_room_len(&w->conns, idx), &len);
+	conn_wrote(&w->conns, idx, len);
+	return answered;
+}
+
 void worker_encode(struct worker *w, uint32_t count)
 {
-	uint32_t i;
+	uint32_t i = 0;
 
-	for (i = 0; i < count; i++) {
-		const struct check *c = &w->checks[i];
-		uint32_t len;
-		uint8_t *out;
+	while (i < count) {
+		const struct check *check = &w->checks[i];
+		const struct conn *c = conn_at(&w->conns, check->conn_idx);
 
-		if (conn_at(&w->conns, c->conn_idx)->flags & CONN_ABORT)
-			continue;
-		if (conn_at(&w->conns, c->conn_idx)->kind == PROTOCOL_HTTP) {
-			reply_http(w, c, &w->verdicts[i]);
-			continue;
+		if (c->flags & CONN_ABORT) {
+			i++;
+		} else if (c->kind == PROTOCOL_NATIVE) {
+			i += reply_native(w, i, count - i);
+		} else {
+			reply_http(w, check, &w->verdicts[i]);
+			i++;
 		}
-		len = native_reply_bytes(c->dialect);
-		out = conn_room(&w->conns, c->conn_idx, len);
-		if (out == NULL)
-			continue;
-		native_encode(c, &w->verdicts[i], out);
-		conn_wrote(&w->conns, c->conn_idx, len);
 	}
 }
 

@@ -159,3 +159,49 @@ Test(native_run, any_frame_that_may_hold_a_key_makes_it_secret)
 			     !without);
 	}
 }
+
+Test(native_run, replies_are_those_of_the_checks_as_far_as_they_fit)
+{
+	static const uint8_t types[] = {NATIVE_CHECK_KEY, NATIVE_LONG_HASH,
+					NATIVE_CHECK_HASH, NATIVE_SETTLE};
+	enum { N = sizeof(types) };
+	uint8_t want[N * NATIVE_LONG_REPLY_BYTES], out[sizeof(want)];
+	struct verdict verdicts[N] = {0};
+	uint32_t ends[N + 1] = {0};
+
+	begin();
+	for (uint32_t i = 0; i < N; i++) {
+		add(types[i], i);
+		verdicts[i].org = (struct id){"orgORG12"};
+		verdicts[i].limit = 10 + i;
+	}
+	cr_assert_eq(decode_run(stream_len, N).count, N);
+	for (uint32_t i = 0; i < N; i++) {
+		native_encode(&checks[i], &verdicts[i], want + ends[i]);
+		ends[i + 1] = ends[i] + native_reply_bytes(types[i]);
+	}
+	for (uint32_t room = 0; room <= ends[N]; room++) {
+		uint32_t fits = 0, bytes = UINT32_MAX;
+
+		while (fits < N && ends[fits + 1] <= room)
+			fits++;
+		memset(out, 0xee, sizeof(out));
+		cr_assert_eq(native_encode_run(checks, verdicts, N, out, room,
+					       &bytes),
+			     fits);
+		cr_assert_eq(bytes, ends[fits]);
+		cr_assert_eq(memcmp(out, want, bytes), 0);
+		for (uint32_t i = bytes; i < sizeof(out); i++)
+			cr_assert_eq(out[i], 0xee);
+	}
+	for (uint32_t same = 1; same < N; same++) {
+		uint32_t bytes;
+
+		checks[same].conn_idx = CONN + 1;
+		cr_assert_eq(native_encode_run(checks, verdicts, N, out,
+					       sizeof(out), &bytes),
+			     same);
+		cr_assert_eq(bytes, ends[same]);
+		checks[same].conn_idx = CONN;
+	}
+}
