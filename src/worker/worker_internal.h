@@ -59,6 +59,7 @@ struct worker {
 	uint64_t batch;    /* number of the batch at hand */
 	uint32_t explains; /* checks of it that want to be explained */
 	uint32_t input_count;
+	uint32_t input_first; /* those before it are used up */
 	struct input *inputs;
 	struct session *sessions;
 	struct http_parser *parsers;

@@ -137,7 +137,12 @@ uint32_t worker_parse(struct worker *w)
 
 	w->batch++;
 	w->explains = 0;
-	for (i = 0; i < w->input_count; i++) {
+	while (w->input_first < w->input_count &&
+	       w->inputs[w->input_first].off == w->inputs[w->input_first].len)
+		w->input_first++;
+	/* A full batch is not the last: the rest is looked at in the next. */
+	for (i = w->input_first; i < w->input_count && count < GATE_BATCH_MAX;
+	     i++) {
 		struct input *in = &w->inputs[i];
 		struct session *s = &w->sessions[in->conn_idx];
 		struct conn *c = conn_at(&w->conns, in->conn_idx);
@@ -228,7 +233,7 @@ void worker_recycle(struct worker *w)
 				       sizeof(s->carry) - s->carry_len);
 		ring_recycle(&w->ring, in->buffer);
 	}
-	w->input_count = 0;
+	w->input_count = w->input_first = 0;
 	ring_publish(&w->ring);
 }
 
