@@ -17,6 +17,7 @@ static const struct column pool_columns[] = {
 	{"USED", "used", NULL, CELL_NUMBER},
 	{"REST", "rest", NULL, CELL_NUMBER},
 	{"MONTHLY", "monthly", "-", CELL_NUMBER},
+	{"AVAILABLE", "available", NULL, CELL_NUMBER},
 	{"CREATED", "created_at", NULL, CELL_TIME},
 	{"EXPIRES", "expires_at", "never", CELL_TIME},
 };

@@ -18,11 +18,13 @@ static json_t *show_pool(const struct pool_live *pool)
 {
 	const struct pool_record *p = &pool->record;
 
-	return json_pack("{s:I,s:s,s:o,s:I,s:I,s:I,s:o,s:o,s:o,s:o}", "id",
-			 (json_int_t)p->id, "kind", kinds[p->kind], "route",
-			 show_text(p->route), "granted", (json_int_t)p->granted,
-			 "used", (json_int_t)pool->used, "rest",
-			 (json_int_t)pool->rest, "monthly",
+	return json_pack("{s:I,s:s,s:o,s:s,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o}",
+			 "id", (json_int_t)p->id, "kind", kinds[p->kind],
+			 "route", show_text(p->route), "state",
+			 pool->available > 0 ? "available" : "granted",
+			 "granted", (json_int_t)pool->granted, "used",
+			 (json_int_t)pool->used, "rest", (json_int_t)pool->rest,
+			 "available", (json_int_t)pool->available, "monthly",
 			 p->monthly ? json_integer((json_int_t)p->monthly)
 				    : json_null(),
 			 "created_at", show_time(p->created_ms), "expires_at",
@@ -35,7 +37,7 @@ static void answer_credits(struct call *c, unsigned status,
 {
 	struct pool_live pools[CREDIT_POOLS_MAX];
 	unsigned count = 0;
-	json_int_t rest = 0;
+	json_int_t rest = 0, available = 0;
 	json_t *array;
 	int r = registry_credits_live(c->control->registry, org->slot, pools,
 				      &count);
@@ -47,6 +49,7 @@ static void answer_credits(struct call *c, unsigned status,
 	array = json_array();
 	for (unsigned i = 0; i < count; i++) {
 		rest += (json_int_t)pools[i].rest;
+		available += (json_int_t)pools[i].available;
 		if (json_array_append_new(array, show_pool(&pools[i])) < 0) {
 			json_decref(array);
 			array = NULL;
@@ -54,8 +57,9 @@ static void answer_credits(struct call *c, unsigned status,
 		}
 	}
 	reply_json(c->reply, status,
-		   json_pack("{s:o,s:b,s:I,s:b,s:o}", "org", show_id(org->id),
-			     "counted", org->credits, "rest", rest, "overage",
+		   json_pack("{s:o,s:b,s:I,s:I,s:b,s:o}", "org",
+			     show_id(org->id), "counted", org->credits, "rest",
+			     rest, "available", available, "overage",
 			     org->overage, "pools", array));
 }
 

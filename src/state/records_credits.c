@@ -20,7 +20,8 @@ static int pool_row(struct records *r, sqlite3_stmt *st,
 	    !row_range(st, 6, 0, INT64_MAX, &rec->expires_ms) ||
 	    !row_range(st, 8, 0, INT64_MAX, &rec->closed_ms) ||
 	    !row_range(st, 9, 0, INT64_MAX, &rec->renewed_ms) ||
-	    !row_range(st, 10, 0, INT64_MAX, &rec->due_ms))
+	    !row_range(st, 10, 0, INT64_MAX, &rec->due_ms) ||
+	    !row_range(st, 11, 0, INT64_MAX, &rec->granted_ms))
 		return row_damaged(r, "pool");
 	rec->id = (uint32_t)id;
 	rec->kind = (uint8_t)kind;
@@ -46,6 +47,7 @@ int records_pool_insert(struct records *r, struct pool_record *rec)
 	statement_bind_int(st, 8, rec->closed_ms);
 	statement_bind_int(st, 9, rec->renewed_ms);
 	statement_bind_int(st, 10, rec->due_ms);
+	statement_bind_int(st, 11, rec->granted_ms);
 	rc = statement_insert(r, st, "grant the credits", &id);
 	if (rc == 0)
 		rec->id = (uint32_t)id;
@@ -56,26 +58,18 @@ int records_trial_insert(struct records *r, uint32_t org, const char *route,
 			 uint64_t granted, uint32_t room, int64_t now_ms,
 			 unsigned *ret_count)
 {
-	sqlite3_stmt *st = statement_start(r, STMT_POOL_TOP);
-	int64_t top;
-	int rc = statement_number(r, st, &top);
+	sqlite3_stmt *st = statement_start(r, STMT_TRIAL_INSERT);
+	int rc;
 
-	if (rc != 0)
-		return rc;
-	st = statement_start(r, STMT_TRIAL_INSERT);
 	statement_bind_int(st, 1, org);
 	statement_bind_text(st, 2, route, strlen(route));
 	statement_bind_int(st, 3, (int64_t)granted);
 	statement_bind_int(st, 4, now_ms);
 	statement_bind_int(st, 5, room);
-	rc = statement_run(r, st, "grant the trials");
-	if (rc != 0)
-		return rc;
-	*ret_count = (unsigned)sqlite3_changes(r->db);
-	/* Ids only grow: those above are the new ones. */
-	st = statement_start(r, STMT_TRIAL_LEDGER);
-	statement_bind_int(st, 1, top);
-	return statement_run(r, st, "write the ledger");
+	rc = statement_run(r, st, "make the trials");
+	if (rc == 0)
+		*ret_count = (unsigned)sqlite3_changes(r->db);
+	return rc;
 }
 
 int records_pool_get(struct records *r, uint32_t id,
@@ -93,6 +87,15 @@ int records_pool_get(struct records *r, uint32_t id,
 		*ret_rec = rec;
 	statement_finish(st);
 	return rc;
+}
+
+int records_pool_granted(struct records *r, uint32_t id, int64_t granted_ms)
+{
+	sqlite3_stmt *st = statement_start(r, STMT_POOL_GRANTED);
+
+	statement_bind_int(st, 1, id);
+	statement_bind_int(st, 2, granted_ms);
+	return statement_change(r, st, "grant the trial");
 }
 
 int records_pool_close(struct records *r, uint32_t id, int64_t closed_ms)

@@ -26,6 +26,7 @@ struct pool_record {
 	int64_t closed_ms;  /* 0: open */
 	int64_t renewed_ms; /* when its month was granted; 0: not monthly */
 	int64_t due_ms;     /* when it is to be closed; 0: never */
+	int64_t granted_ms; /* 0: a trial that nobody has used yet */
 };
 
 struct ledger_record {
@@ -40,15 +41,17 @@ struct ledger_record {
  * before, or there is an open subscription or overage; RECORDS_ABSENT: no such
  * organization. */
 int records_pool_insert(struct records *r, struct pool_record *rec);
-/* A trial pool of this route, with its line in the ledger, for an organization
- * (0: for each) whose credits are counted, that never had one or a
- * subscription, and that has fewer than `room` open pools. In a batch. */
+/* A trial pool of this route, not granted yet, for an organization (0: for
+ * each) whose credits are counted, that never had one or a subscription, and
+ * that has fewer than `room` open pools. */
 int records_trial_insert(struct records *r, uint32_t org, const char *route,
 			 uint64_t granted, uint32_t room, int64_t now_ms,
 			 unsigned *ret_count);
 /* RECORDS_ABSENT. */
 int records_pool_get(struct records *r, uint32_t id,
 		     struct pool_record *ret_rec);
+/* It has been used. RECORDS_ABSENT: no such pool that is not granted yet. */
+int records_pool_granted(struct records *r, uint32_t id, int64_t granted_ms);
 /* RECORDS_ABSENT: no such open pool. */
 int records_pool_close(struct records *r, uint32_t id, int64_t closed_ms);
 

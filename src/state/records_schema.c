@@ -256,9 +256,17 @@ static const char schema_2[] =
 		     "BLOB)) <= 511)"
 		     ") STRICT;";
 
+/* When a pool was granted; 0: a trial that nobody has used yet. Those that are
+ * there have their line in the ledger. */
+static const char schema_3[] =
+	"ALTER TABLE pool ADD COLUMN granted_ms INTEGER NOT NULL DEFAULT 0"
+	" CHECK (granted_ms >= 0);"
+	"UPDATE pool SET granted_ms = max(created_ms, 1);";
+
 const char *const records_steps[] = {
 	schema_1,
 	schema_2,
+	schema_3,
 };
 const int records_version = sizeof(records_steps) / sizeof(records_steps[0]);
 

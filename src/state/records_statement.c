@@ -29,7 +29,7 @@
 	"max_subjects, removed"
 #define POOL_COLUMNS                                                           \
 	"pool.id, org, kind, route, granted, monthly, expires_ms, "            \
-	"pool.created_ms, closed_ms, renewed_ms, due_ms"
+	"pool.created_ms, closed_ms, renewed_ms, due_ms, granted_ms"
 #define EVENT_COLUMNS "id, at_ms, kind, org, project, body, once, delivered_ms"
 
 static const char *const statements[STMT_COUNT] = {
@@ -153,8 +153,8 @@ static const char *const statements[STMT_COUNT] = {
 
 	[STMT_POOL_INSERT] =
 		"INSERT INTO pool (org, kind, route, granted, monthly,"
-		" expires_ms, created_ms, closed_ms, renewed_ms, due_ms)"
-		" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		" expires_ms, created_ms, closed_ms, renewed_ms, due_ms,"
+		" granted_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 	[STMT_POOL_GET] = "SELECT " POOL_COLUMNS " FROM pool WHERE id = ?1",
 	[STMT_POOL_CLOSE] = "UPDATE pool SET closed_ms = ?2"
 			    " WHERE id = ?1 AND closed_ms = 0",
@@ -166,18 +166,21 @@ static const char *const statements[STMT_COUNT] = {
 		" coalesce(route, ''), coalesce(granted, 0),"
 		" coalesce(monthly, 0), coalesce(expires_ms, 0),"
 		" coalesce(pool.created_ms, 0), coalesce(closed_ms, 0),"
-		" coalesce(renewed_ms, 0), coalesce(due_ms, 0)"
+		" coalesce(renewed_ms, 0), coalesce(due_ms, 0),"
+		" coalesce(granted_ms, 0)"
 		" FROM org LEFT JOIN pool ON pool.org = org.slot"
 		" AND pool.closed_ms = 0 WHERE org.credits = 1"
 		" ORDER BY org.slot, kind, pool.id",
 	[STMT_POOL_EACH_DUE] = "SELECT " POOL_COLUMNS " FROM pool"
 			       " WHERE closed_ms = 0 AND due_ms <> 0"
 			       " AND due_ms <= ?1 ORDER BY due_ms, id LIMIT ?2",
-	[STMT_POOL_TOP] = "SELECT coalesce(max(id), 0) FROM pool",
+	[STMT_POOL_GRANTED] = "UPDATE pool SET granted_ms = ?2"
+			      " WHERE id = ?1 AND granted_ms = 0",
 	[STMT_TRIAL_INSERT] =
 		"INSERT INTO pool (org, kind, route, granted, monthly,"
-		" expires_ms, created_ms, closed_ms, renewed_ms, due_ms)"
-		" SELECT slot, 1, ?2, ?3, 0, 0, ?4, 0, 0, 0 FROM org"
+		" expires_ms, created_ms, closed_ms, renewed_ms, due_ms,"
+		" granted_ms)"
+		" SELECT slot, 1, ?2, ?3, 0, 0, ?4, 0, 0, 0, 0 FROM org"
 		" WHERE credits = 1 AND (?1 = 0 OR slot = ?1)"
 		" AND NOT EXISTS (SELECT 1 FROM pool WHERE org = slot"
 		" AND kind = 1 AND route = ?2)"
@@ -185,10 +188,6 @@ static const char *const statements[STMT_COUNT] = {
 		" AND kind = 2)"
 		" AND (SELECT count(*) FROM pool WHERE org = slot"
 		" AND closed_ms = 0) < ?5",
-	[STMT_TRIAL_LEDGER] =
-		"INSERT INTO ledger (org, pool, at_ms, change, why)"
-		" SELECT org, id, created_ms, granted, 'trial' FROM pool"
-		" WHERE id > ?1 ORDER BY id",
 	[STMT_LEDGER_INSERT] = "INSERT INTO ledger (org, pool, at_ms, change,"
 			       " why) VALUES (?, ?, ?, ?, ?)",
 	[STMT_LEDGER_EACH] = "SELECT id, org, pool, at_ms, change, why"

@@ -64,6 +64,14 @@ int registry_commit(struct registry *g, const char *what)
 	return r;
 }
 
+int registry_event_raise(struct registry *g, struct event_record *rec)
+{
+	rec->at_ms = registry_now_ms(g);
+	rec->delivered_ms = 0;
+	return registry_from_records(g, records_event_insert(g->records, rec),
+				     "event");
+}
+
 void registry_act_for(struct registry *g, const struct audit_record *actor)
 {
 	if (actor != NULL)

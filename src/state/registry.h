@@ -188,10 +188,12 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 
 /* ---- credits ---- */
 
-/* Each change also makes the trials that options.routes give and that the
- * organization never had, while there is room; so do creating an organization
- * whose credits are counted, and the start. Never for who has or had a
- * subscription. */
+/* Each change also makes the pools of the trials that options.routes give and
+ * that the organization never had, while there is room; so do creating an
+ * organization whose credits are counted, and the start. Never for who has or
+ * had a subscription. A check that draws from such a pool grants it: the line
+ * in the ledger and an event credits.trial follow in registry_step(), once,
+ * whatever dies in between. */
 
 /* A pool: rec->org, kind (any but subscription and overage), route, granted
  * and expires_ms in; the rest out. From then on the credits of the organization
@@ -218,11 +220,14 @@ int registry_credits_renew(struct registry *g, uint32_t org, int64_t now_ms);
  * has expired.) */
 int registry_credits_expire(struct registry *g, int64_t now_ms, unsigned max);
 
-/* A pool with what the arena counts. */
+/* A pool with what the arena counts. The trial of a route is granted by its
+ * first use; until then granted, used and rest are 0. rest = granted - used. */
 struct pool_live {
 	struct pool_record record;
+	uint64_t granted;
 	uint64_t used; /* less what was returned */
 	int64_t rest;
+	uint64_t available; /* what the first use will grant */
 };
 /* The open pools in the order of their consumption. */
 int registry_credits_live(struct registry *g, uint32_t org,

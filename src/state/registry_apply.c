@@ -318,7 +318,9 @@ unsigned apply_credits_swap(struct registry *g, uint32_t org_slot,
 	for (uint32_t i = 0; had != NULL && i < had->count; i++)
 		if (find_pool(c, had->pools[i].id) == NULL)
 			rests[gone++] = (struct pool_rest){
-				had->pools[i].id, balance(&had->pools[i])};
+				had->pools[i].id,
+				claim_load(&had->pools[i].used) > 0,
+				balance(&had->pools[i])};
 	give_credits(g, old);
 	return gone;
 }

@@ -2,8 +2,8 @@
 /*
  * What the registry does by the calendar and by the clock, once a second:
  * periods of budgets, renewals of subscriptions, pools that expire, budgets
- * that have crossed a threshold, holds whose time has passed, entries of
- * tables that are at rest.
+ * that have crossed a threshold, trials that were used, holds whose time has
+ * passed, entries of tables that are at rest.
  */
 #include "state/registry_internal.h"
 
@@ -179,7 +179,8 @@ int calendar_open(struct registry *g)
 	g->expiry = aligned_alloc(LINE_BYTES,
 				  (sizeof(*g->expiry) + LINE_BYTES - 1) /
 					  LINE_BYTES * LINE_BYTES);
-	if (r == 0 && g->expiry == NULL)
+	g->untried = calloc(ARENA_ORGS_MAX, sizeof(*g->untried));
+	if (r == 0 && (g->expiry == NULL || g->untried == NULL))
 		r = -ENOMEM;
 	if (r < 0)
 		return r;
@@ -196,6 +197,7 @@ void calendar_close(struct registry *g)
 	periods_free(g->periods);
 	renewals_free(g->renewals);
 	free(g->expiry);
+	free(g->untried);
 }
 
 /* Pools that are closed in one step. */
@@ -210,6 +212,7 @@ bool registry_step(struct registry *g)
 	more |= renewals_step(g->renewals, now_ms);
 	more |= registry_credits_expire(g, (int64_t)now_ms, EXPIRE_MAX) ==
 		(int)EXPIRE_MAX;
+	more |= registry_trials_step(g);
 	tell_thresholds(g);
 	gate_expire(g->expiry, 0, g->arena->header->holds_count, &now, now_ms);
 	registry_tend(g);

@@ -44,10 +44,62 @@ static int open_pools(struct registry *g, uint32_t org, struct pools *ret)
 		g, records_each_pool(g->records, org, collect, ret), "pool");
 }
 
+/* ---- live numbers ---- */
+
+struct pool_count {
+	uint64_t drawn, used; /* ever; less what was returned */
+	int64_t rest;
+};
+
+static struct pool_count count_of(struct registry *g, uint32_t org, uint32_t id)
+{
+	uint64_t block = claim_load(&g->arena->orgs[org].credits);
+	const struct credits *c = block != 0 ? apply_block(g, block) : NULL;
+	struct pool_count n = {0};
+
+	for (uint32_t i = 0; c != NULL && i < c->count; i++) {
+		const struct pool *p = &c->pools[i];
+
+		if (p->id != id)
+			continue;
+		n.drawn = claim_load(&p->used);
+		n.used = n.drawn - claim_load(&p->returned);
+		n.rest = (int64_t)(claim_load(&p->granted) - n.used -
+				   claim_load(&p->withdrawn));
+	}
+	return n;
+}
+
+int registry_credits_live(struct registry *g, uint32_t org,
+			  struct pool_live ret_pools[static CREDIT_POOLS_MAX],
+			  unsigned *ret_count)
+{
+	struct pools pools;
+	int r = open_pools(g, org, &pools);
+
+	if (r != 0)
+		return r;
+	*ret_count = 0;
+	for (unsigned i = 0; i < pools.count && i < CREDIT_POOLS_MAX; i++) {
+		const struct pool_record *rec = &pools.at[i];
+		struct pool_count n = count_of(g, org, rec->id);
+		bool granted = rec->granted_ms != 0 || n.drawn > 0;
+
+		ret_pools[(*ret_count)++] = (struct pool_live){
+			.record = *rec,
+			.granted = granted ? rec->granted : 0,
+			.used = n.used,
+			.rest = granted ? n.rest : 0,
+			.available = granted ? 0 : rec->granted,
+		};
+	}
+	return 0;
+}
+
 /* ---- lines of the ledger ---- */
 
-static int write_ledger(struct registry *g, uint32_t org, uint32_t pool,
-			int64_t change, const char *why)
+int registry_ledger_write(struct registry *g, uint32_t org, uint32_t pool,
+			  int64_t change, const char *why)
 {
 	struct ledger_record line = {.org = org,
 				     .pool = pool,
@@ -62,8 +114,10 @@ static int write_ledger(struct registry *g, uint32_t org, uint32_t pool,
 int registry_pool_insert(struct registry *g, struct pool_record *rec,
 			 const char *why)
 {
-	int r = records_pool_insert(g->records, rec);
+	int r;
 
+	rec->granted_ms = rec->created_ms;
+	r = records_pool_insert(g->records, rec);
 	if (r == RECORDS_EXISTS)
 		return registry_fail(g, REGISTRY_EXISTS,
 				     rec->kind == POOL_TRIAL
@@ -72,8 +126,25 @@ int registry_pool_insert(struct registry *g, struct pool_record *rec,
 					     : "there is one already");
 	r = registry_from_records(g, r, "organization");
 	return r != 0 ? r
-		      : write_ledger(g, rec->org, rec->id,
-				     (int64_t)rec->granted, why);
+		      : registry_ledger_write(g, rec->org, rec->id,
+					      (int64_t)rec->granted, why);
+}
+
+static int tell_rest(struct registry *g, uint32_t org,
+		     const struct pool_rest *rest, const char *why)
+{
+	struct pool_record rec;
+	int r = registry_from_records(
+		g, records_pool_get(g->records, rest->id, &rec), "pool");
+
+	if (r == 0 && rec.granted_ms == 0) {
+		if (!rest->touched) /* nothing came, nothing goes */
+			return 0;
+		r = registry_trial_grant(g, &rec);
+	}
+	return r != 0 ? r
+		      : registry_ledger_write(g, org, rest->id, -rest->rest,
+					      why);
 }
 
 /* What was left of the pools that went: told, not part of the change. A
@@ -86,8 +157,7 @@ static void tell_rests(struct registry *g, uint32_t org,
 	if (count == 0 || records_begin(g->records) < 0)
 		return;
 	for (unsigned i = 0; i < count; i++)
-		if (write_ledger(g, org, rests[i].id, -rests[i].rest, why) !=
-		    0) {
+		if (tell_rest(g, org, &rests[i], why) != 0) {
 			records_rollback(g->records);
 			return;
 		}
@@ -125,6 +195,7 @@ static int finish(struct registry *g, uint32_t org, int r, const char *why)
 		return r;
 	}
 	gone = apply_credits_swap(g, org, block, pools.at, pools.count, rests);
+	registry_trials_watch(g, org, pools.at, pools.count);
 	tell_rests(g, org, rests, gone, why);
 	return g->renewing ? 0 : calendar_subscription(g, org);
 }
@@ -142,6 +213,8 @@ static int begin(struct registry *g, uint32_t org, struct org_record *ret_org)
 		r = records_org_set_credits(g->records, org, true,
 					    ret_org->overage);
 	r = registry_from_records(g, r, "organization");
+	if (r == 0)
+		r = registry_trials_note(g, org);
 	if (r != 0)
 		records_rollback(g->records);
 	return r;
@@ -168,10 +241,11 @@ int registry_credits_setup(struct registry *g, const struct org_record *rec,
 		r = open_pools(g, rec->slot, &pools);
 	if (r == 0 && apply_credits_make(g, pools.count, &block) < 0)
 		r = registry_fail(g, REGISTRY_FULL, NO_ROOM);
-	if (r == 0)
-		apply_credits_swap(g, rec->slot, block, pools.at, pools.count,
-				   gone);
-	return r;
+	if (r != 0)
+		return r;
+	apply_credits_swap(g, rec->slot, block, pools.at, pools.count, gone);
+	registry_trials_watch(g, rec->slot, pools.at, pools.count);
+	return 0;
 }
 
 static int check_amount(struct registry *g, uint64_t amount)
@@ -205,14 +279,10 @@ static int close_kind(struct registry *g, uint32_t org, enum pool_kind kind,
 	return r;
 }
 
-static int64_t rest_of(struct registry *g, uint32_t org, uint32_t id,
-		       uint64_t *ret_used);
-
 /* In the batch: pools that are used up make room for another. */
 static int close_empty(struct registry *g, uint32_t org, int64_t now_ms)
 {
 	struct pools pools;
-	uint64_t used;
 	int r = open_pools(g, org, &pools);
 
 	if (r != 0 || pools.count < CREDIT_POOLS_MAX)
@@ -221,7 +291,7 @@ static int close_empty(struct registry *g, uint32_t org, int64_t now_ms)
 		const struct pool_record *p = &pools.at[i];
 
 		if (p->monthly == 0 && p->granted > 0 &&
-		    rest_of(g, org, p->id, &used) <= 0)
+		    count_of(g, org, p->id).rest <= 0)
 			r = close_pool(g, p->id, now_ms);
 	}
 	return r;
@@ -422,56 +492,6 @@ int registry_credits_expire(struct registry *g, int64_t now_ms, unsigned max)
 	return r < 0 ? r : r > 0 ? -ENOSPC : (int)due.count;
 }
 
-/* ---- live numbers ---- */
-
-static int64_t rest_of(struct registry *g, uint32_t org, uint32_t id,
-		       uint64_t *ret_used)
-{
-	uint64_t block = claim_load(&g->arena->orgs[org].credits);
-	const struct credits *c = block != 0 ? apply_block(g, block) : NULL;
-
-	*ret_used = 0;
-	for (uint32_t i = 0; c != NULL && i < c->count; i++) {
-		const struct pool *p = &c->pools[i];
-
-		if (p->id != id)
-			continue;
-		*ret_used = claim_load(&p->used) - claim_load(&p->returned);
-		return (int64_t)(claim_load(&p->granted) - *ret_used -
-				 claim_load(&p->withdrawn));
-	}
-	return 0;
-}
-
-int registry_credits_live(struct registry *g, uint32_t org,
-			  struct pool_live ret_pools[static CREDIT_POOLS_MAX],
-			  unsigned *ret_count)
-{
-	struct pools pools;
-	int r = open_pools(g, org, &pools);
-
-	if (r != 0)
-		return r;
-	*ret_count = 0;
-	for (unsigned i = 0; i < pools.count && i < CREDIT_POOLS_MAX; i++) {
-		struct pool_live *live = &ret_pools[(*ret_count)++];
-
-		live->record = pools.at[i];
-		live->rest = rest_of(g, org, pools.at[i].id, &live->used);
-	}
-	return 0;
-}
-
-/* ---- events ---- */
-
-int registry_event_raise(struct registry *g, struct event_record *rec)
-{
-	rec->at_ms = registry_now_ms(g);
-	rec->delivered_ms = 0;
-	return registry_from_records(g, records_event_insert(g->records, rec),
-				     "event");
-}
-
 /* ---- start-up ---- */
 
 /* Pools come organization by organization. */
@@ -518,10 +538,13 @@ static int load_org(struct loading *l)
 	if (l->org == 0)
 		return 0;
 	r = calendar_subscription(g, l->org);
-	if (r != 0 || up_to_date(g, l->org, &l->pools))
+	if (r != 0)
 		return r;
 	if (l->pools.count > CREDIT_POOLS_MAX)
 		return -EBADMSG;
+	registry_trials_watch(g, l->org, l->pools.at, l->pools.count);
+	if (up_to_date(g, l->org, &l->pools))
+		return 0;
 	r = apply_credits_make(g, l->pools.count, &block);
 	if (r < 0)
 		return r;

@@ -77,8 +77,12 @@ struct registry {
 	struct periods *periods;
 	struct renewals *renewals;
 	bool renewing;
-	bool told;           /* thresholds crossed before this start */
-	struct gate *expiry; /* ends holds, explains; OWNER_EXPIRY */
+	/* By organization, a bit for each place in its block of credits: a
+	 * trial that is not granted yet. */
+	uint16_t *untried;
+	uint32_t untried_cursor; /* organization */
+	bool told;               /* thresholds crossed before this start */
+	struct gate *expiry;     /* ends holds, explains; OWNER_EXPIRY */
 	struct counters expiry_counters;
 	struct keytext_prefix prefix;
 	struct registry_options options;
@@ -261,6 +265,7 @@ void apply_budget_reset(struct registry *g, uint32_t project, uint8_t idx);
 /* A pool that was in the arena and is no more. */
 struct pool_rest {
 	uint32_t id;
+	bool touched; /* it was drawn from, once */
 	int64_t rest; /* balance when it went */
 };
 /* A block for so many pools, empty and not published. -ENOSPC, -ENOMEM. */
@@ -282,6 +287,9 @@ bool apply_credits_sane(struct registry *g, uint64_t block);
 /* In a batch: the pool and its first line in the ledger. */
 int registry_pool_insert(struct registry *g, struct pool_record *rec,
 			 const char *why);
+/* In a batch. */
+int registry_ledger_write(struct registry *g, uint32_t org, uint32_t pool,
+			  int64_t change, const char *why);
 /* In a batch, of an organization that counts credits from now on and that no
  * key names yet: its first credits, 0 of them: none, and its trials. */
 int registry_credits_setup(struct registry *g, const struct org_record *rec,
@@ -296,6 +304,21 @@ int registry_credits_load(struct registry *g);
  * the arena's pools are the caller's. */
 int registry_trials_insert(struct registry *g, uint32_t org,
 			   unsigned *ret_count);
+/*
+ * A check draws from a trial without asking whether it was granted; that it
+ * did is seen in the arena afterwards. registry_trials_watch() says what pools
+ * the organization has now, whenever they change; registry_trials_step(), once
+ * a second, grants those that were used: ledger, event, and the date in the
+ * pool's record, which keeps it at once, in one durable step. True: there is
+ * more to do at once. registry_trials_note() does the same in a batch, before a
+ * change that may close them.
+ */
+void registry_trials_watch(struct registry *g, uint32_t org,
+			   const struct pool_record *pools, unsigned count);
+int registry_trials_note(struct registry *g, uint32_t org);
+bool registry_trials_step(struct registry *g);
+/* In a batch: a pool that is not granted yet. */
+int registry_trial_grant(struct registry *g, const struct pool_record *rec);
 /* At start, when what was counted is back: those of each organization. After
  * older records were put back, arena and snapshot know pools that have not been
  * made yet; a new one must not take over what was counted there. Negative

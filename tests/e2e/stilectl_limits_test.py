@@ -4,6 +4,7 @@
 import json
 import re
 
+from harness import wait_until
 from stilectl_test import Ctl, OK, REFUSED, TROUBLE
 
 
@@ -194,11 +195,16 @@ class Credits(Ctl):
 class Trials(Ctl):
     config = 'routes: {sheet: {trial: 30}}'
 
+    def ledger(self):
+        return [(x['change'], x['why']) for x in
+                self.json('credits', 'ledger', 'trier')]
+
     def test_a_route_gives_a_trial_that_only_it_is_paid_from(self):
         org = self.json('org', 'create', 'trier', '--credits', 0)
-        self.assertEqual(org['credits'], 30)
+        self.assertEqual(org['credits'], 0)
         self.assertRegex(self.good('credits', 'list', 'trier'),
-                         r'(?m)^ *\d+ +trial +sheet +30 +0 +30 +- ')
+                         r'(?m)^ *\d+ +trial +sheet +0 +0 +0 +- +30 ')
+        self.assertEqual(self.ledger(), [])
         key = self.json('key', 'create', '--org', 'trier')['key']
         check = ('check', '-', '--cost', 20, '--route')
         for route, said in (('other', 'deny (402): Insufficient credits'),
@@ -206,12 +212,20 @@ class Trials(Ctl):
                             ('sheet', 'deny (402): Insufficient credits')):
             self.assertEqual(self.ctl(*check, route, stdin=key)
                              .stdout.splitlines()[0], said)
+        self.assertRegex(self.good('credits', 'list', 'trier'),
+                         r'(?m)^ *\d+ +trial +sheet +30 +20 +10 +- +0 ')
+        wait_until(self.ledger, 'the trial in the ledger')
+        self.assertEqual(self.ledger(), [(30, 'trial')])
+        self.assertEqual(self.json('org', 'show', 'trier')['credits'], 10)
+        event, = self.json('events')
+        self.assertEqual((event['kind'], event['org'], event['body']['route'],
+                          event['body']['amount']),
+                         ('credits.trial', org['id'], 'sheet', 30))
         self.assertIn('granted before', self.refused(
             'credits', 'grant', 'trier', 5, '--kind', 'trial',
             '--route', 'sheet'))
         self.good('credits', 'subscribe', 'trier', 100)
-        self.assertEqual([(x['change'], x['why']) for x in
-                          self.json('credits', 'ledger', 'trier')],
+        self.assertEqual(self.ledger(),
                          [(30, 'trial'), (100, 'subscription'),
                           (-10, 'subscribed')])
 

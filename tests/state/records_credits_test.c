@@ -344,3 +344,41 @@ Test(records_events, old_rows_are_deleted_a_bounded_number_at_a_time)
 	cr_assert_eq(records_event_insert(r, &rec), 0);
 	cr_expect_eq(rec.id, 5);
 }
+
+/* ---- versions ---- */
+
+static int64_t ask(sqlite3 *db, const char *sql)
+{
+	sqlite3_stmt *st;
+	int64_t n;
+
+	cr_assert_eq(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+	cr_assert_eq(sqlite3_step(st), SQLITE_ROW);
+	n = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return n;
+}
+
+/* Their lines in the ledger are of then. */
+Test(records_credits, pools_of_an_older_version_count_as_granted_when_made)
+{
+	static const char old[] =
+		"INSERT INTO org (slot, id, name, window_ms, suspended,"
+		" created_ms, plan) VALUES (1, 'ORGa0000', 'a', 1000, 0, 5, 1);"
+		"INSERT INTO pool (org, kind, route, granted, monthly,"
+		" expires_ms, created_ms, closed_ms, renewed_ms, due_ms)"
+		" VALUES (1, 1, 'ocr', 3, 0, 0, 77, 0, 0, 0)";
+	char path[128], err[256];
+	sqlite3 *db;
+
+	snprintf(path, sizeof(path), "%s/older", s.state);
+	cr_assert_eq(sqlite3_open(path, &db), SQLITE_OK);
+	cr_assert_eq(records_migrate(db, records_steps, 0, 2, err, sizeof(err)),
+		     0, "%s", err);
+	cr_assert_eq(sqlite3_exec(db, old, NULL, NULL, NULL), SQLITE_OK, "%s",
+		     sqlite3_errmsg(db));
+	cr_assert_eq(records_migrate(db, records_steps, 2, 3, err, sizeof(err)),
+		     0, "%s", err);
+	cr_expect_eq(ask(db, "SELECT granted_ms FROM pool"), 77);
+	sqlite3_close(db);
+}
