@@ -272,6 +272,8 @@ static int open_registry(struct daemon *d)
 		.cells = c->usage_cells,
 		.subjects = c->rule_subjects,
 		.routes = &c->routes,
+		.events_ms = (uint64_t)c->events_retention_s * 1000,
+		.audit_ms = (uint64_t)c->audit_retention_s * 1000,
 	};
 	struct registry_report report;
 	int r;

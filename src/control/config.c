@@ -162,6 +162,14 @@ const struct option config_options[] = {
 	{"usage_retention", OPTION_SECONDS, "seconds", "90d", 0,
 	 UINT64_C(3660) * 86400, AT(usage_retention_s), NULL,
 	 "Rows of usage older than this are deleted; 0s keeps them."},
+	{"events_retention", OPTION_SECONDS, "seconds", "90d", 0,
+	 UINT64_C(3660) * 86400, AT(events_retention_s), NULL,
+	 "Events older than this are deleted, also those that are still "
+	 "pending, which is logged; 32d or more, or 0s, which keeps them."},
+	{"audit_retention", OPTION_SECONDS, "seconds", "400d", 0,
+	 UINT64_C(3660) * 86400, AT(audit_retention_s), NULL,
+	 "Lines of the audit trail older than this are deleted; 0s keeps "
+	 "them."},
 	{"restore", OPTION_CHOICE, "", "snapshot", 0, 0, AT(restore),
 	 restore_modes,
 	 "After a reboot, windows are those of the last snapshot (snapshot) or "
@@ -272,6 +280,18 @@ static void check_texts(const struct config *c, struct config_faults *f)
 		FAULT("default_limit", "expected a window of 1ms..31d");
 }
 
+/* An event that is there is not raised again: it has to outlast the longest
+ * period that one is told of once. */
+#define EVENTS_RETENTION_MIN_S (32u * 86400)
+
+static void check_retention(const struct config *c, struct config_faults *f)
+{
+	if (c->events_retention_s != 0 &&
+	    c->events_retention_s < EVENTS_RETENTION_MIN_S)
+		FAULT("events_retention",
+		      "expected 32d or more, or 0s to keep events for ever");
+}
+
 void config_check_all(const struct config *c, struct config_faults *f)
 {
 	char expected[OPTION_EXPECTED_MAX];
@@ -281,6 +301,7 @@ void config_check_all(const struct config *c, struct config_faults *f)
 			FAULT(config_options[i].name, "expected %s", expected);
 	check_sockets(c, f);
 	check_texts(c, f);
+	check_retention(c, f);
 }
 
 int config_check(const struct config *c, FILE *diag)

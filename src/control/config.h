@@ -67,6 +67,8 @@ struct config {
 	uint32_t rule_subjects;       /* 4096 */
 	uint32_t usage_interval_s;    /* 5 */
 	uint32_t usage_retention_s;   /* 90 days; 0 = for ever */
+	uint32_t events_retention_s;  /* 90 days; 0 = for ever */
+	uint32_t audit_retention_s;   /* 400 days; 0 = for ever */
 	enum restore_mode restore;
 	uint32_t clock_settle_s;  /* 600; 0 = a step is believed at once */
 	uint32_t drain_timeout_s; /* 10 */

@@ -123,23 +123,35 @@ int records_each_audit(struct records *r, int64_t after, uint32_t max,
 	return rc;
 }
 
-int records_prune(struct records *r, int64_t before_ms, uint32_t max,
-		  uint64_t *ret_count)
+int records_prune_events(struct records *r, int64_t before_ms, uint32_t max,
+			 unsigned *ret_count, unsigned *ret_pending)
 {
-	static const enum records_statement both[] = {STMT_EVENT_PRUNE,
-						      STMT_AUDIT_PRUNE};
+	sqlite3_stmt *st = visit_numbers(r, STMT_EVENT_PRUNE, before_ms, max);
+	unsigned count = 0, pending = 0;
+	int rc;
 
-	*ret_count = 0;
-	for (unsigned i = 0; i < 2; i++) {
-		sqlite3_stmt *st = statement_start(r, both[i]);
-		int rc;
-
-		statement_bind_int(st, 1, before_ms);
-		statement_bind_int(st, 2, max);
-		rc = statement_run(r, st, "delete old events");
-		if (rc)
-			return rc;
-		*ret_count += (uint64_t)sqlite3_changes(r->db);
+	while ((rc = visit_step(r, st)) == VISIT_ROW) {
+		count++;
+		pending += sqlite3_column_int64(st, 0) == 0;
 	}
+	statement_finish(st);
+	if (rc != 0)
+		return rc;
+	*ret_count = count;
+	*ret_pending = pending;
 	return 0;
+}
+
+int records_prune_audit(struct records *r, int64_t before_ms, uint32_t max,
+			unsigned *ret_count)
+{
+	sqlite3_stmt *st = statement_start(r, STMT_AUDIT_PRUNE);
+	int rc;
+
+	statement_bind_int(st, 1, before_ms);
+	statement_bind_int(st, 2, max);
+	rc = statement_run(r, st, "delete the old audit trail");
+	if (rc == 0)
+		*ret_count = (unsigned)sqlite3_changes(r->db);
+	return rc;
 }

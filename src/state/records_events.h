@@ -52,11 +52,13 @@ int records_each_audit(struct records *r, int64_t after, uint32_t max,
 		       int (*cb)(const struct audit_record *rec, void *arg),
 		       void *arg);
 
-/* Deletes events and audit rows from before `before_ms`, at most `max` of
- * each; *ret_count: how many went. An event that was deleted can be raised
- * again, so `before_ms` lies further back than any period that events tell
- * of. */
-int records_prune(struct records *r, int64_t before_ms, uint32_t max,
-		  uint64_t *ret_count);
+/* Deletes what is from before `before_ms`: of the `max` (not 0) oldest rows,
+ * delivered or not. *ret_count: how many went; *ret_pending: how many of them
+ * nobody was told. An event that was deleted can be raised again, so its
+ * `before_ms` lies further back than any period that events tell of. */
+int records_prune_events(struct records *r, int64_t before_ms, uint32_t max,
+			 unsigned *ret_count, unsigned *ret_pending);
+int records_prune_audit(struct records *r, int64_t before_ms, uint32_t max,
+			unsigned *ret_count);
 
 #endif

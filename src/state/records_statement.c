@@ -208,7 +208,8 @@ static const char *const statements[STMT_COUNT] = {
 	 */
 	[STMT_EVENT_PRUNE] = "DELETE FROM event WHERE id IN (SELECT id FROM"
 			     " (SELECT id, at_ms FROM event ORDER BY id"
-			     " LIMIT ?2) WHERE at_ms < ?1)",
+			     " LIMIT ?2) WHERE at_ms < ?1)"
+			     " RETURNING delivered_ms",
 	[STMT_AUDIT_INSERT] = "INSERT INTO audit (at_ms, uid, action, subject,"
 			      " detail) VALUES (?, ?, ?, ?, ?)",
 	[STMT_AUDIT_EACH] = "SELECT id, at_ms, uid, action, subject, detail"

@@ -56,6 +56,9 @@ struct registry_options {
 	uint64_t hold_ms;       /* a reservation lasts, when it does not say */
 	bool hold_keep;         /* one that expires stays charged */
 	const struct routes *routes; /* kept; or NULL */
+	/* Events and lines of the audit trail are kept; 0: for ever. Events for
+	 * longer than any period, lest one is told twice in it. */
+	uint64_t events_ms, audit_ms;
 	/* Windows of a fresh arena count as full until they have passed, unless
 	 * a snapshot of a clean stop was restored: from the boot on when nobody
 	 * has served since, else from now on. To tell the two apart a snapshot

@@ -2,8 +2,9 @@
 /*
  * What the registry does by the calendar and by the clock, once a second:
  * periods of budgets, renewals of subscriptions, pools that expire, budgets
- * that have crossed a threshold, trials that were used, holds whose time has
- * passed, entries of tables that are at rest.
+ * that have crossed a threshold, trials that were used, events and audit lines
+ * that are old, holds whose time has passed, entries of tables that are at
+ * rest.
  */
 #include "state/registry_internal.h"
 
@@ -161,6 +162,61 @@ int calendar_subscription(struct registry *g, uint32_t slot)
 			    month.number, (uint64_t)registry_now_ms(g));
 }
 
+/* ---- what is old ---- */
+
+/* Rows of each table that one step looks at and deletes, in one commit; and how
+ * long it rests when that was all. */
+#define PRUNE_BATCH 500u
+#define PRUNE_REST_NS (UINT64_C(3600) * 1000000000)
+
+struct pruned {
+	unsigned events, pending, audit;
+};
+
+static int prune_batch(struct registry *g, int64_t now_ms, struct pruned *p)
+{
+	int64_t events_ms = (int64_t)g->options.events_ms;
+	int64_t audit_ms = (int64_t)g->options.audit_ms;
+	int r = records_begin(g->records);
+
+	if (r != 0)
+		return r;
+	if (events_ms != 0)
+		r = records_prune_events(g->records, now_ms - events_ms,
+					 PRUNE_BATCH, &p->events, &p->pending);
+	if (r == 0 && audit_ms != 0)
+		r = records_prune_audit(g->records, now_ms - audit_ms,
+					PRUNE_BATCH, &p->audit);
+	if (r == 0)
+		return records_commit(g->records);
+	records_rollback(g->records);
+	return r;
+}
+
+/* True: there is more to do at once. */
+static bool prune(struct registry *g, int64_t now_ms, uint64_t now_ns)
+{
+	struct pruned p = {0};
+
+	if (now_ns < g->prune_ns ||
+	    (g->options.events_ms == 0 && g->options.audit_ms == 0))
+		return false;
+	g->prune_ns = now_ns + PRUNE_REST_NS;
+	if (prune_batch(g, now_ms, &p) != 0) {
+		log_event(LOG_LEVEL_WARN, "prune_failed", "error=%s",
+			  records_error(g->records));
+		return false;
+	}
+	if (p.events + p.audit > 0)
+		log_event(p.pending ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "pruned",
+			  "events=%u pending=%u audit=%u", p.events, p.pending,
+			  p.audit);
+	if (p.events < PRUNE_BATCH && p.audit < PRUNE_BATCH)
+		return false;
+	g->prune_ns = 0;
+	return true;
+}
+
 /* ---- the step ---- */
 
 int calendar_open(struct registry *g)
@@ -216,5 +272,6 @@ bool registry_step(struct registry *g)
 	tell_thresholds(g);
 	gate_expire(g->expiry, 0, g->arena->header->holds_count, &now, now_ms);
 	registry_tend(g);
+	more |= prune(g, (int64_t)now_ms, now.ns);
 	return more;
 }

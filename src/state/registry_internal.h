@@ -76,6 +76,7 @@ struct registry {
 	struct rings rings;
 	struct periods *periods;
 	struct renewals *renewals;
+	uint64_t prune_ns; /* not before */
 	bool renewing;
 	/* By organization, a bit for each place in its block of credits: a
 	 * trial that is not granted yet. */

@@ -192,6 +192,19 @@ Test(config, the_admin_socket_is_not_for_others)
 	}
 }
 
+/* A shorter time would tell a threshold twice in its period. */
+Test(config, events_outlast_the_longest_period)
+{
+	config_defaults(&config);
+	config.events_retention_s = 32 * 86400;
+	cr_expect_eq(config_check(&config, NULL), 0);
+	config.events_retention_s = 0;
+	cr_expect_eq(config_check(&config, NULL), 0);
+	config.events_retention_s = 32 * 86400 - 1;
+	refused("events_retention: expected 32d or more, or 0s to keep events "
+		"for ever\n");
+}
+
 Test(config, texts_that_would_break_a_key_or_a_header_are_refused)
 {
 	config_defaults(&config);

@@ -321,7 +321,7 @@ Test(records_events, old_rows_are_deleted_a_bounded_number_at_a_time)
 	struct audit_record audit = {.action = "x"};
 	struct event_record rec;
 	char out[256] = "";
-	uint64_t count;
+	unsigned count, pending;
 
 	for (unsigned i = 0; i < 4; i++) {
 		char once[2] = {(char)('a' + i), 0};
@@ -331,12 +331,19 @@ Test(records_events, old_rows_are_deleted_a_bounded_number_at_a_time)
 		audit.at_ms = i * 10;
 		cr_assert_eq(records_audit_insert(r, &audit), 0);
 	}
-	cr_assert_eq(records_prune(r, 20, 1, &count), 0);
-	cr_expect_eq(count, 2);
-	cr_assert_eq(records_prune(r, 20, 100, &count), 0);
-	cr_expect_eq(count, 2);
-	cr_assert_eq(records_prune(r, 20, 100, &count), 0);
+	cr_assert_eq(records_event_delivered(r, 2, 99), 0);
+	cr_assert_eq(records_prune_events(r, 20, 1, &count, &pending), 0);
+	cr_expect_eq(count, 1);
+	cr_expect_eq(pending, 1);
+	cr_assert_eq(records_prune_events(r, 20, 100, &count, &pending), 0);
+	cr_expect_eq(count, 1);
+	cr_expect_eq(pending, 0);
+	cr_assert_eq(records_prune_events(r, 20, 100, &count, &pending), 0);
 	cr_expect_eq(count, 0);
+	cr_assert_eq(records_prune_audit(r, 30, 2, &count), 0);
+	cr_expect_eq(count, 2);
+	cr_assert_eq(records_prune_audit(r, 30, 2, &count), 0);
+	cr_expect_eq(count, 1);
 	cr_assert_eq(records_each_event(r, false, 0, 0, list_event, out), 0);
 	cr_expect_str_eq(out, "c:1.0@20 d:1.0@30 ");
 	/* Numbers do not come back. */
