@@ -75,7 +75,6 @@ static void add_budgets(struct explaining *x, const struct step *s,
 
 	for (unsigned i = 0; i < PROJECT_BUDGETS_MAX; i++) {
 		const struct budget *b = &a->project->budgets[i];
-		uint64_t ends_ms = claim_load(&b->ends_ms);
 		struct explain_line *l;
 		struct budget_view v;
 
@@ -83,15 +82,13 @@ static void add_budgets(struct explaining *x, const struct step *s,
 			continue;
 		budget_read(b, step_value(s, &b->used),
 			    step_value(s, &b->returned), s->wall_ms, &v);
-		if (s->wall_ms >= ends_ms)
-			ends_ms = claim_load(&b->next_ends_ms);
 		l = add_line(x, names[i], sizeof(names[i]));
 		l->level = LEVEL_PROJECT;
 		l->algorithm = EXPLAIN_BUDGET;
 		l->allowed = a->cost <= v.left;
 		l->limit = v.cap;
 		l->remaining = v.left;
-		l->reset_ms = ends_ms > s->wall_ms ? ends_ms - s->wall_ms : 0;
+		l->reset_ms = budget_rest_ms(b, &v, s->wall_ms);
 		if (!l->allowed && a->cost <= v.cap)
 			l->retry_ms = l->reset_ms;
 	}

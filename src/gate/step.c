@@ -421,7 +421,7 @@ static void decide(struct step *s, struct ask *a)
 		charge(s, a);
 	tell_least(s, a);
 	if (v->reason != REASON_ALLOW)
-		v->retry_ms = 0;
+		v->retry_ms = step_budget_wait(s, a);
 }
 
 static __attribute__((noinline)) void decide_explained(struct step *s,

@@ -159,6 +159,9 @@ static inline void budget_read(const struct budget *b, uint64_t used,
 	spent = v->used - v->returned;
 	v->left = spent < v->cap ? v->cap - spent : 0;
 }
+/* Until the period of the view ends; 0: not known. */
+uint64_t budget_rest_ms(const struct budget *b, const struct budget_view *v,
+			uint64_t wall_ms);
 
 /* Spending so many per cent of the cap is told, once in a period. */
 #define BUDGET_THRESHOLDS 3
@@ -215,6 +218,10 @@ struct view *step_view(struct step *s, struct ask *a, unsigned i);
 /* For settling (gate/settle.c): the changes of an attempt. */
 struct change *step_change(struct step *s, word_t *w);
 uint64_t step_value(const struct step *s, const word_t *w);
+/* Milliseconds until the budgets that deny this check have all begun anew. 0:
+ * no budget denies it, or it would be denied then too, by a cap below its cost
+ * or for want of credits, or not known. */
+uint32_t step_budget_wait(const struct step *s, const struct ask *a);
 /* Of a project that has this budget. */
 void step_charge_budget(struct step *s, struct project *p, unsigned i,
 			uint64_t units, struct budget_view *ret_before);

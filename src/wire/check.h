@@ -142,9 +142,9 @@ struct verdict {
 	uint32_t remaining; /* units left, after this check */
 	uint32_t window_ms; /* 0: none, it counts what is in flight */
 	uint32_t reset_ms;  /* until the window is wholly at rest; 0 = it is */
-	uint32_t retry_ms;  /* 429: until a check of this cost can pass; when
-			     * allowed: until additional quota, 0 = at rest;
-			     * 0 when no waiting helps */
+	uint32_t retry_ms;  /* 429, 402: until a check of this cost can pass;
+			     * when allowed: until additional quota, 0 = at
+			     * rest; 0 when no waiting helps */
 	struct id org;
 	struct id project; /* none for a key of the organization */
 	struct id key;

@@ -10,123 +10,11 @@
  *
  * Time is in nanoseconds; windows count in ticks of 4 us, as they promise.
  */
+#include "oracle_state.h"
+
 #include "base/check.h"
-#include "wire/check.h"
 
-#include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
-
-#define O_RULES 8
-#define O_SUBJECTS 12 /* of one rule */
-#define O_LOG 512     /* admissions that may still count */
-#define O_POOLS 6
-#define O_KEYS 8
-#define O_PROJECTS 2
-#define O_BUDGETS 2
-#define O_ROUTES 4
-#ifndef O_HOLDS
-#define O_HOLDS 64
-#endif
-#define O_IDS 64
-#define O_TICK_NS 4000u
-
-enum o_kind { O_WINDOW, O_BUCKET, O_FLIGHT };
-enum o_level { O_ORG, O_PROJECT, O_KEY, O_ROUTE };
-
-struct o_rule {
-	enum o_kind kind;
-	enum o_level level;
-	bool shadow, requests;
-	unsigned route; /* 1.. of the only one; 0: all */
-	uint32_t limit;
-	uint64_t span;    /* ticks */
-	uint64_t unit_ns; /* of a bucket */
-	uint64_t tripped;
-};
-
-/* What a rule counts for one subject. */
-struct o_count {
-	unsigned first, count; /* of log, oldest first */
-	struct {
-		uint64_t tick;
-		uint32_t units;
-	} log[O_LOG];
-	uint64_t tat;
-	uint32_t leases;
-};
-
-struct o_budget {
-	bool on;
-	uint64_t cap;
-	uint64_t period, used, returned;            /* of that period */
-	uint64_t now_period, ends_ms, next_ends_ms; /* as published */
-};
-
-struct o_pool {
-	uint64_t granted, used, returned, withdrawn, expires_ms;
-	unsigned route;
-};
-
-struct o_hold {
-	uint64_t id; /* 0: free */
-	unsigned key, route;
-	uint32_t units;
-	uint64_t until_tick;
-	bool keep;
-	bool leased[O_RULES];
-	unsigned subject[O_RULES];
-	uint64_t budget_period[O_BUDGETS];
-	bool budgeted[O_BUDGETS];
-};
-
-struct o_id {
-	bool known;
-	unsigned key, name;
-	uint32_t cost;
-	uint64_t when_ns, hold;
-};
-
-struct oracle {
-	unsigned rules_count;
-	struct o_rule rules[O_RULES];
-	struct o_count counts[O_RULES][O_SUBJECTS];
-	unsigned key_project[O_KEYS]; /* 0: none */
-	uint64_t key_checks[O_KEYS], key_units[O_KEYS];
-	struct o_budget budgets[O_PROJECTS + 1][O_BUDGETS];
-	bool attention[O_PROJECTS + 1];
-	unsigned pools_count; /* 0: credits are not counted */
-	struct o_pool pools[O_POOLS];
-	struct o_hold holds[O_HOLDS];
-	struct o_id ids[O_IDS];
-	unsigned ids_next;
-	uint64_t once_ns, hold_ms;
-	bool hold_keep;
-	uint64_t wall_ms;
-	/* answered so far */
-	uint64_t allowed, reasons[REASON_COUNT], repeated, settled;
-};
-
-struct o_ask {
-	unsigned key, route; /* route 0: none */
-	unsigned name;       /* of the request id; 0: none */
-	uint32_t cost;
-	uint32_t hold_ms;
-	bool peek, reserve;
-};
-
-/* What must be said. hold: only whether there is one. */
-struct o_answer {
-	enum reason reason;
-	bool numbers; /* the next five are told */
-	uint32_t limit, remaining, reset_ms, retry_ms;
-	unsigned rule;
-	bool repeated, hold;
-	uint64_t hold_id; /* repeated */
-	uint64_t hold_ms;
-	uint32_t charged;
-	uint64_t credits, budget;
-};
 
 /* The subject of this check that a rule means; -1: it does not look at it. */
 static inline int o_subject(const struct oracle *o, unsigned rule,
@@ -279,6 +167,18 @@ static inline uint64_t o_period(const struct oracle *o,
 	if (o->wall_ms >= b->next_ends_ms)
 		p++;
 	return b->period > p ? b->period : p;
+}
+
+/* Until its period ends, ms; 0: not known. */
+static inline uint64_t o_budget_rest(const struct oracle *o,
+				     const struct o_budget *b)
+{
+	const uint64_t ends_ms[] = {b->ends_ms, b->next_ends_ms};
+	uint64_t ahead = o_period(o, b) - b->now_period;
+
+	return ahead < 2 && ends_ms[ahead] > o->wall_ms
+		       ? ends_ms[ahead] - o->wall_ms
+		       : 0;
 }
 
 /* Brings it to the period of now. */
@@ -511,6 +411,27 @@ static inline void o_admit(struct oracle *o, const struct o_ask *a, uint64_t ns,
 	o->allowed++;
 }
 
+/* Until all budgets that are too small for it have begun anew, ms; 0: none is,
+ * or it will not pass then, or not known. */
+static inline uint64_t o_budgets_wait(struct oracle *o, const struct o_ask *a,
+				      unsigned project)
+{
+	uint64_t wait = 0;
+	unsigned i;
+
+	for (i = 0; i < O_BUDGETS; i++) {
+		const struct o_budget *b = &o->budgets[project][i];
+		uint64_t rest = o_budget_rest(o, b);
+
+		if (!b->on || a->cost <= o_budget_left(o, project, i))
+			continue;
+		if (a->cost > b->cap || rest == 0)
+			return 0;
+		wait = rest > wait ? rest : wait;
+	}
+	return wait;
+}
+
 /* Asks; when it is allowed and no peek, charges. */
 static inline struct o_answer o_check(struct oracle *o, const struct o_ask *a,
 				      uint64_t ns, uint64_t hold_id)
@@ -521,6 +442,7 @@ static inline struct o_answer o_check(struct oracle *o, const struct o_ask *a,
 	unsigned project = o->key_project[a->key], i;
 	bool shadow[O_RULES] = {false};
 	const struct o_id *id = o_id(o, a, ns);
+	uint64_t wait = 0;
 
 	if (id != NULL) {
 		out.repeated = true;
@@ -552,8 +474,11 @@ static inline struct o_answer o_check(struct oracle *o, const struct o_ask *a,
 		if (a->cost > left)
 			out.reason = REASON_BUDGET;
 	}
+	wait = out.reason == REASON_BUDGET ? o_budgets_wait(o, a, project) : 0;
 	if (o->pools_count > 0) {
 		out.credits = o_credits(o, a->route);
+		if (a->cost > out.credits)
+			wait = 0;
 		if (out.reason == REASON_ALLOW && a->cost > out.credits)
 			out.reason = REASON_CREDITS;
 	}
@@ -568,7 +493,7 @@ static inline struct o_answer o_check(struct oracle *o, const struct o_ask *a,
 	}
 	o_least(o, a, ns, &out);
 	if (out.reason != REASON_ALLOW)
-		out.retry_ms = 0;
+		out.retry_ms = (uint32_t)wait;
 	return out;
 }
 

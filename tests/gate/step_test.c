@@ -263,16 +263,21 @@ Test(step, budget_ends_with_its_period_and_begins_anew)
 	v = ask(2, 5, NULL, T0);
 	cr_assert_eq(v.reason, REASON_BUDGET, "the project's, not the key's");
 	cr_assert_eq(v.budget, 4);
-	cr_assert_eq(v.retry_ms, 0);
+	cr_assert_eq(v.retry_ms, 1000, "until the period ends");
+	cr_assert_eq(ask(1, 11, NULL, T0).retry_ms, 0, "above the cap");
 	cr_assert_eq(ask(3, 50, NULL, T0).reason, REASON_ALLOW);
 	s.wall_ms = WALL_MS + 999;
-	cr_assert_eq(ask(1, 5, NULL, T0).reason, REASON_BUDGET);
+	v = ask(1, 5, NULL, T0);
+	cr_assert_eq(v.reason, REASON_BUDGET);
+	cr_assert_eq(v.retry_ms, 1);
 	s.wall_ms = WALL_MS + 1000;
 	cr_assert_eq(ask(1, 9, NULL, T0).budget, 1);
 	cr_assert_eq(fixture_get(&b->used), BUDGET_WORD(8, 9));
 	/* A clock that goes back does not bring the old period back. */
 	s.wall_ms = WALL_MS;
-	cr_assert_eq(ask(1, 2, NULL, T0).reason, REASON_BUDGET);
+	v = ask(1, 2, NULL, T0);
+	cr_assert_eq(v.reason, REASON_BUDGET);
+	cr_assert_eq(v.retry_ms, 3000);
 	s.wall_ms = WALL_MS + 3000;
 	cr_assert_eq(ask(1, 10, NULL, T0).budget, 0);
 	cr_assert_eq(fixture_get(&b->used), BUDGET_WORD(9, 10));
@@ -299,6 +304,9 @@ Test(step, both_budgets_bind)
 	v = ask(1, 2, NULL, T0);
 	cr_assert_eq(v.reason, REASON_BUDGET);
 	cr_assert_eq(v.budget, 1);
+	cr_assert_eq(v.retry_ms, 8000);
+	v = ask(1, 5, NULL, T0);
+	cr_assert_eq(v.retry_ms, 8000, "of the one that ends last");
 	cr_assert_eq(fixture_get(&p->budgets[0].used), BUDGET_WORD(2, 6));
 	cr_assert_eq(fixture_get(&p->budgets[1].used), BUDGET_WORD(1, 14));
 	gate_scene_close(&s);
