@@ -50,9 +50,3 @@ enum reason access_allows(const struct access *a,
 		return REASON_NETWORK;
 	return REASON_ALLOW;
 }
-
-uint64_t access_bytes(uint32_t scopes, uint32_t routes, uint32_t networks)
-{
-	return sizeof(struct access) + (scopes + routes) * sizeof(uint64_t) +
-	       networks * sizeof(struct network);
-}

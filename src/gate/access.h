@@ -19,9 +19,6 @@
 enum reason access_allows(const struct access *access,
 			  const struct check_extra *extra, uint64_t scope_hash);
 
-/* Bytes of a block with these numbers. */
-uint64_t access_bytes(uint32_t scopes, uint32_t routes, uint32_t networks);
-
 static inline struct network *access_networks(const struct access *a)
 {
 	return (struct network *)(uintptr_t)(a->data + a->scopes + a->routes);

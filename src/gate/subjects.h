@@ -90,16 +90,6 @@ static inline unsigned subjects_line(uint64_t hash)
 	return (unsigned)(hash >> 62);
 }
 
-/* The line that most searches end in, and the gate's. */
-static inline void subjects_prefetch(const struct subjects *t, uint64_t hash)
-{
-	const struct subjects_bucket *b = &t->buckets[subjects_home(t, hash)];
-
-	__builtin_prefetch((const uint8_t *)b +
-			   (size_t)subjects_line(hash) * LINE_BYTES);
-	__builtin_prefetch(b);
-}
-
 /* The entry of the subject, taken when it has none; SUBJECTS_FULL. It is the
  * subject's until the end of the caller's epoch section: whoever is going to
  * charge asks here. `c` is the caller's, and nothing is begun in it. */

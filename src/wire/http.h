@@ -104,12 +104,6 @@ static inline bool http_must_close(const struct http_parser *p)
 	return p->close;
 }
 
-/* For a caller that drains: the reply to come says Connection: close. */
-static inline void http_close_after_reply(struct http_parser *p)
-{
-	p->close = true;
-}
-
 /* True while a request has begun and is not complete: an idle connection is
  * one where it is false. */
 static inline bool http_in_request(const struct http_parser *p)

@@ -136,7 +136,6 @@ static void charge(struct torture_thread *t, struct worker *w)
 	unsigned own = own_leases(w, subject, &held);
 	uint32_t entry;
 
-	subjects_prefetch(&table, hash_of(subject));
 	entry = subjects_take(&table, &w->claim, hash_of(subject));
 	if (own != 0)
 		check(entry == held);

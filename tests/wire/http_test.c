@@ -600,25 +600,6 @@ Test(http_connection, tells_a_started_request_from_an_idle_line)
 	cr_assert_not(http_in_request(&p));
 }
 
-Test(http_connection, a_draining_server_says_that_it_closes)
-{
-	static const char request[] = CHECK_WITH(BEARER);
-	uint8_t out[HTTP_REPLY_MAX + 1] = {0};
-	struct http_parser p;
-	struct check c;
-	enum http_event event;
-
-	http_init(&p);
-	http_feed(&p, (const uint8_t *)request, strlen(request), &event, &c);
-	http_close_after_reply(&p);
-	http_encode(&p, &epoch, &c, &allowed, WALL_MS, out);
-	cr_assert_not_null(strstr((char *)out, "\r\nConnection: close\r\n"));
-	http_reply_done(&p);
-	cr_assert(http_must_close(&p));
-	cr_assert_eq(http_feed(&p, (const uint8_t *)request, 9, &event, &c), 9);
-	cr_assert_eq(event, HTTP_MORE);
-}
-
 /* ---- broken requests ---- */
 
 Test(http_broken, not_http_1)
