@@ -16,14 +16,6 @@
  * A call goes through: target -> path and query, decoded -> route -> body ->
  * handler. Everything that fits every handler is refused on the way.
  */
-enum query_flags {
-	QUERY_NONE = 0,
-	QUERY_PAGE = 1, /* after, limit */
-	QUERY_ORG = 2,
-	QUERY_REPORT = 4, /* by, from, to, format */
-	QUERY_LIMIT = 8,  /* name, key, project, route, address */
-};
-
 enum body_rule { BODY_NONE, BODY_OPTIONAL, BODY_REQUIRED };
 
 struct endpoint {
@@ -274,31 +266,6 @@ bool call_find_key(struct call *c, const char *text, struct key_record *ret_key)
 	return false;
 }
 
-/* Percent-decodes in place. False: malformed, or a zero byte. */
-static bool decode(char *text)
-{
-	char *out = text;
-
-	for (; *text; text++) {
-		int high;
-		int low;
-
-		if (*text != '%') {
-			*out++ = *text;
-			continue;
-		}
-		high = OPENSSL_hexchar2int((unsigned char)text[1]);
-		low = high < 0 ? -1
-			       : OPENSSL_hexchar2int((unsigned char)text[2]);
-		if (low < 0 || high * 16 + low == 0)
-			return false;
-		*out++ = (char)(high * 16 + low);
-		text += 2;
-	}
-	*out = '\0';
-	return true;
-}
-
 /* Does `path` (not yet decoded) have the pattern's form? The part in braces
  * is [*ret_at, *ret_at + *ret_len). */
 static bool matches(const char *pattern, const char *path, const char **ret_at,
@@ -358,112 +325,6 @@ find_route(struct call *c, const char *path,
 		reply_error(c->reply, 404, "not_found",
 			    "There is no such path in the admin API.");
 	return NULL;
-}
-
-static bool page_size(struct call *c, const char *text)
-{
-	uint32_t v = 0;
-
-	for (; *text >= '0' && *text <= '9' && v <= API_PAGE_MAX; text++)
-		v = v * 10 + (uint32_t)(*text - '0');
-	if (*text || v < 1 || v > API_PAGE_MAX) {
-		call_invalid(c,
-			     "Parameter \"limit\": expected a whole number, "
-			     "1..%d",
-			     API_PAGE_MAX);
-		return false;
-	}
-	c->limit = v;
-	return true;
-}
-
-/* The place of a parameter of a report, or NULL. */
-static const char **report_parameter(struct call *c, const char *name)
-{
-	const struct {
-		const char *name;
-		const char **at;
-	} all[] = {{"by", &c->by},
-		   {"from", &c->from},
-		   {"to", &c->to},
-		   {"format", &c->format}};
-
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (strcmp(name, all[i].name) == 0 && *all[i].at == NULL)
-			return all[i].at;
-	return NULL;
-}
-
-/* The same, of a rule and its subject. */
-static const char **limit_parameter(struct call *c, const char *name)
-{
-	const struct {
-		const char *name;
-		const char **at;
-	} all[] = {{"name", &c->of.name},
-		   {"key", &c->of.key},
-		   {"project", &c->of.project},
-		   {"route", &c->of.route},
-		   {"address", &c->of.address}};
-
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (strcmp(name, all[i].name) == 0 && *all[i].at == NULL)
-			return all[i].at;
-	return NULL;
-}
-
-static bool set_parameter(struct call *c, unsigned allowed, const char *name,
-			  const char *value)
-{
-	if ((allowed & QUERY_PAGE) && strcmp(name, "after") == 0 && !c->after) {
-		c->after = value;
-	} else if ((allowed & QUERY_PAGE) && strcmp(name, "limit") == 0 &&
-		   c->limit == 0) {
-		return page_size(c, value);
-	} else if ((allowed & QUERY_ORG) && strcmp(name, "org") == 0 &&
-		   !c->org) {
-		c->org = value;
-	} else if ((allowed & QUERY_REPORT) && report_parameter(c, name)) {
-		*report_parameter(c, name) = value;
-	} else if ((allowed & QUERY_LIMIT) && limit_parameter(c, name)) {
-		*limit_parameter(c, name) = value;
-	} else {
-		call_invalid(c,
-			     "Parameter \"%.60s\": unknown here, or given "
-			     "twice",
-			     name);
-		return false;
-	}
-	return true;
-}
-
-/* "a=1&b=2", cut up and decoded in place. */
-static bool read_query(struct call *c, unsigned allowed, char *query)
-{
-	char *rest = query;
-	char *pair;
-
-	while ((pair = strsep(&rest, "&")) != NULL) {
-		char *value = strchr(pair, '=');
-
-		if (*pair == '\0')
-			continue;
-		if (!value) {
-			call_invalid(c, "Parameter \"%.60s\": without a value",
-				     pair);
-			return false;
-		}
-		*value++ = '\0';
-		if (!decode(pair) || !decode(value)) {
-			call_invalid(c, "The query is not percent-encoded");
-			return false;
-		}
-		if (!set_parameter(c, allowed, pair, value))
-			return false;
-	}
-	if (c->limit == 0)
-		c->limit = API_PAGE_STANDARD;
-	return true;
 }
 
 /* The library's own sentence would repeat bytes of the body. */
@@ -564,12 +425,12 @@ static void dispatch(struct call *c, char target[static ADMIN_TARGET_MAX + 1],
 	route = find_route(c, target, subject);
 	if (!route)
 		return;
-	if (!decode(subject)) {
+	if (!call_decode(subject)) {
 		call_invalid(c, "The path is not percent-encoded");
 		return;
 	}
 	c->subject = subject;
-	if (!read_query(c, route->query, query ? query : target + target_len))
+	if (!call_query(c, route->query, query ? query : target + target_len))
 		return;
 	c->action = route->action;
 	if (read_body(c, route->body)) {

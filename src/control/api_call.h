@@ -83,6 +83,20 @@ void api_livez(struct call *c);
 void api_readyz(struct call *c);
 void api_metrics(struct call *c);
 
+/* Percent-decodes in place. False: malformed, or a zero byte. */
+bool call_decode(char *text);
+/* "a=1&b=2", cut up and decoded in place, into what `allowed` (of these) says;
+ * false when that has been answered with a 400. */
+enum query_flags {
+	QUERY_NONE = 0,
+	QUERY_PAGE = 1, /* after, limit */
+	QUERY_ORG = 2,
+	QUERY_REPORT = 4, /* by, from, to, format */
+	QUERY_LIMIT = 8,  /* name, key, project, route, address */
+};
+
+bool call_query(struct call *c, unsigned allowed, char *query);
+
 /* Reads the body's members; false when that has been answered with a 400. */
 bool call_input(struct call *c, const struct input *inputs, size_t count);
 

@@ -2,6 +2,7 @@
 #include "control/rule_text.h"
 
 #include "control/config.h"
+#include "state/period.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -16,12 +17,9 @@ static const char *const levels[LEVEL_COUNT] = {
 	[LEVEL_ADDRESS] = "address",
 };
 
-static const char *const periods[] = {
-	[BUDGET_PER_DAY] = "day",
-	[BUDGET_PER_WEEK] = "week",
-	[BUDGET_PER_MONTH] = "month",
-	[BUDGET_PER_BILLING] = "billing",
-};
+static_assert((int)BUDGET_PER_DAY == PERIOD_DAY &&
+		      (int)BUDGET_PER_BILLING == PERIOD_BILLING,
+	      "kinds of periods, by the same numbers");
 
 bool rule_text_parse_level(const char *text, uint8_t *ret_level)
 {
@@ -181,6 +179,7 @@ int budget_text_parse(const char *text, uint64_t *ret_units,
 		      uint8_t *ret_period)
 {
 	const char *slash = strchr(text, '/');
+	enum period_kind kind;
 	char number[24];
 	uint64_t units;
 	int r;
@@ -192,16 +191,13 @@ int budget_text_parse(const char *text, uint64_t *ret_units,
 	r = config_parse_count(number, &units);
 	if (r < 0)
 		return r;
-	for (unsigned i = BUDGET_PER_DAY; i <= BUDGET_PER_BILLING; i++) {
-		if (strcmp(periods[i], slash + 1) != 0)
-			continue;
-		if (units > (uint64_t)BUDGET_UNITS_MAX)
-			return -ERANGE;
-		*ret_units = units;
-		*ret_period = (uint8_t)i;
-		return 0;
-	}
-	return -EINVAL;
+	if (!period_kind_parse(slash + 1, &kind))
+		return -EINVAL;
+	if (units > (uint64_t)BUDGET_UNITS_MAX)
+		return -ERANGE;
+	*ret_units = units;
+	*ret_period = (uint8_t)kind;
+	return 0;
 }
 
 void budget_text_format(uint64_t units, uint8_t period,
@@ -209,6 +205,6 @@ void budget_text_format(uint64_t units, uint8_t period,
 {
 	snprintf(out, RULE_TEXT_MAX, "%" PRIu64 "/%s", units,
 		 period >= BUDGET_PER_DAY && period <= BUDGET_PER_BILLING
-			 ? periods[period]
+			 ? period_kind_name((enum period_kind)period)
 			 : "");
 }
