@@ -25,6 +25,24 @@ int call_and_show(struct ctl *c, const struct kind *k, const char *method,
 	return CTL_OK;
 }
 
+int call_and_tell(struct ctl *c, const struct kind *k, const char *method,
+		  char *path, json_t *body, const char *field)
+{
+	struct table table = {.columns = k->columns, .count = k->count};
+	struct reply reply;
+	int rc = api_call(c, method, path, body, &reply);
+
+	json_decref(body);
+	if (rc != CTL_OK)
+		return rc;
+	if (ctl_json(c))
+		print_json(reply.json);
+	else
+		print_rows(&table, json_object_get(reply.json, field));
+	reply_deinit(&reply);
+	return CTL_OK;
+}
+
 int call_and_list_after(struct ctl *c, const struct kind *k, char *path,
 			const char *field, const char *after)
 {

@@ -19,6 +19,10 @@ struct kind {
  * shown as print_anything() does. */
 int call_and_show(struct ctl *c, const struct kind *k, const char *method,
 		  char *path, json_t *body);
+/* One call whose answer has its rows in `field`: a table of them. Steals and
+ * frees likewise. */
+int call_and_tell(struct ctl *c, const struct kind *k, const char *method,
+		  char *path, json_t *body, const char *field);
 /* A list in pages, in `field` of each; from behind `after` if not NULL. */
 int call_and_list(struct ctl *c, const struct kind *k, char *path,
 		  const char *field);

@@ -21,6 +21,7 @@ static const struct column pool_columns[] = {
 	{"CREATED", "created_at", NULL, CELL_TIME},
 	{"EXPIRES", "expires_at", "never", CELL_TIME},
 };
+static const struct kind pools = {pool_columns, COUNT_OF(pool_columns)};
 
 static const struct column ledger_columns[] = {
 	{"ID", "id", NULL, CELL_NUMBER},
@@ -51,26 +52,6 @@ static const struct column audit_columns[] = {
 };
 static const struct kind audit = {audit_columns, COUNT_OF(audit_columns)};
 
-/* Frees `path`, steals `body`. */
-static int call_and_tell_pools(struct ctl *c, const char *method, char *path,
-			       json_t *body)
-{
-	struct table table = {.columns = pool_columns,
-			      .count = COUNT_OF(pool_columns)};
-	struct reply reply;
-	int rc = api_call(c, method, path, body, &reply);
-
-	json_decref(body);
-	if (rc != CTL_OK)
-		return rc;
-	if (ctl_json(c))
-		print_json(reply.json);
-	else
-		print_rows(&table, json_object_get(reply.json, "pools"));
-	reply_deinit(&reply);
-	return CTL_OK;
-}
-
 /* The body was made with result `rc`. */
 static int change(struct ctl *c, const char *what, int rc, json_t *body)
 {
@@ -78,8 +59,9 @@ static int change(struct ctl *c, const char *what, int rc, json_t *body)
 		json_decref(body);
 		return rc;
 	}
-	return call_and_tell_pools(
-		c, "POST", api_path("/v1/orgs/", c->arg[0], what), body);
+	return call_and_tell(c, &pools, "POST",
+			     api_path("/v1/orgs/", c->arg[0], what), body,
+			     "pools");
 }
 
 int cmd_credits_grant(struct ctl *c)
@@ -134,8 +116,9 @@ int cmd_credits_overage(struct ctl *c)
 
 int cmd_credits_list(struct ctl *c)
 {
-	return call_and_tell_pools(
-		c, "GET", api_path("/v1/orgs/", c->arg[0], "/credits"), NULL);
+	return call_and_tell(c, &pools, "GET",
+			     api_path("/v1/orgs/", c->arg[0], "/credits"), NULL,
+			     "pools");
 }
 
 int cmd_credits_ledger(struct ctl *c)

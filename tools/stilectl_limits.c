@@ -27,26 +27,7 @@ static const struct column limit_columns[] = {
 	{"MAX SUBJECTS", "max_subjects", "-", CELL_NUMBER},
 	{"SOURCE", "source", NULL, CELL_TEXT},
 };
-
-/* An answer with a member "limits": for people that is a table. */
-static int call_and_tell_limits(struct ctl *c, const char *method, char *path,
-				json_t *body)
-{
-	struct table table = {.columns = limit_columns,
-			      .count = COUNT_OF(limit_columns)};
-	struct reply reply;
-	int rc = api_call(c, method, path, body, &reply);
-
-	json_decref(body);
-	if (rc != CTL_OK)
-		return rc;
-	if (ctl_json(c))
-		print_json(reply.json);
-	else
-		print_rows(&table, json_object_get(reply.json, "limits"));
-	reply_deinit(&reply);
-	return CTL_OK;
-}
+static const struct kind limits = {limit_columns, COUNT_OF(limit_columns)};
 
 /* A limit of several words, as the shell has cut it. */
 static int body_limit(json_t *body, const struct ctl *c, unsigned first)
@@ -101,8 +82,8 @@ static int change_limits(struct ctl *c, const char *before, const char *whose,
 {
 	if (!body)
 		return CTL_TROUBLE;
-	return call_and_tell_limits(c, "POST", api_path(before, whose, after),
-				    body);
+	return call_and_tell(c, &limits, "POST", api_path(before, whose, after),
+			     body, "limits");
 }
 
 int cmd_limit_set(struct ctl *c)
@@ -119,9 +100,9 @@ int cmd_limit_remove(struct ctl *c)
 
 int cmd_limit_list(struct ctl *c)
 {
-	return call_and_tell_limits(
-		c, "GET", api_path("/v1/orgs/", c->opt[OPT_ORG], "/limits"),
-		NULL);
+	return call_and_tell(c, &limits, "GET",
+			     api_path("/v1/orgs/", c->opt[OPT_ORG], "/limits"),
+			     NULL, "limits");
 }
 
 int cmd_plan_limit_set(struct ctl *c)
