@@ -45,11 +45,17 @@ static _Atomic(uint32_t) torture_stop_us;
 static int torture_frozen_fds[2];
 static atomic_bool torture_frozen;
 
-/* $STILE_SOAK: that many times the usual work. */
-static inline uint64_t torture_work(uint64_t usual)
+/* $STILE_SOAK: that many times the usual work; 0: it is not set, or empty. */
+static inline uint64_t torture_soak(void)
 {
 	const char *soak = getenv("STILE_SOAK");
-	uint64_t times = soak != NULL ? strtoull(soak, NULL, 0) : 0;
+
+	return soak != NULL ? strtoull(soak, NULL, 0) : 0;
+}
+
+static inline uint64_t torture_work(uint64_t usual)
+{
+	uint64_t times = torture_soak();
 
 	return times > 0 ? usual * times : usual;
 }
@@ -81,7 +87,7 @@ static inline void torture_setup(void)
 {
 	struct sigaction sa;
 
-	if (getenv("STILE_SOAK") == NULL)
+	if (torture_soak() == 0)
 		alarm(TORTURE_HANGS_S); /* SIGALRM ends the program */
 	memset(&sa, 0, sizeof(sa));
 	sa.sa_handler = torture_stop_handler;
