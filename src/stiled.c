@@ -14,6 +14,7 @@
 #include "control/control.h"
 #include "control/listen.h"
 #include "control/process.h"
+#include "gate/decide.h"
 #include "gate/keytable.h"
 #include "io/ring.h"
 #include "state/arena.h"
@@ -267,6 +268,7 @@ static int open_registry(struct daemon *d)
 		.request_ids = c->request_ids,
 		.request_id_ms = (uint64_t)c->request_id_ttl_s * 1000,
 		.holds = c->holds,
+		.control_holds = GATE_CONTROL_HOLDS(c->holds),
 		.hold_ms = (uint64_t)c->hold_ttl_s * 1000,
 		.hold_keep = c->hold_expiry == HOLD_EXPIRY_KEEP,
 		.cells = c->usage_cells,
@@ -363,7 +365,8 @@ static int start_workers(struct daemon *d)
 		.gate = {.routes = &c->routes,
 			 .once_ms = (uint64_t)c->request_id_ttl_s * 1000,
 			 .hold_ms = (uint64_t)c->hold_ttl_s * 1000,
-			 .hold_keep = c->hold_expiry == HOLD_EXPIRY_KEEP},
+			 .hold_keep = c->hold_expiry == HOLD_EXPIRY_KEEP,
+			 .control_holds = GATE_CONTROL_HOLDS(c->holds)},
 		.http = {.reset_is_delta = c->reset_form == RESET_DELTA,
 			 .errors = (enum http_errors)c->error_form,
 			 .realm = c->realm},

@@ -134,8 +134,9 @@ const struct option config_options[] = {
 	 "The same request id of the same key with the same cost is charged "
 	 "once within this time; 0s: not remembered."},
 	{"holds", OPTION_COUNT, "holds", "16384", 0, 8388608, AT(holds), NULL,
-	 "Reservations and leases at a time; each worker has an equal part, "
-	 "and beyond it they are answered 503."},
+	 "Reservations and leases at a time; a sixteenth of them is for the "
+	 "admin API, of the others each worker has an equal part, and beyond "
+	 "it they are answered 503."},
 	{"hold_ttl", OPTION_SECONDS, "seconds", "5m", 1, 604800, AT(hold_ttl_s),
 	 NULL,
 	 "A reservation that does not say how long it lasts expires after "

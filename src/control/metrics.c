@@ -11,22 +11,23 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+static void add(struct counters *sum, const struct counters *one)
+{
+	for (unsigned i = 0; i < REASON_COUNT; i++)
+		counter_add(&sum->verdicts[i], counter_read(&one->verdicts[i]));
+#define X(field, metric, help)                                                 \
+	counter_add(&sum->field, counter_read(&one->field));
+	COUNTERS(X)
+#undef X
+	counter_add(&sum->connections, counter_read(&one->connections));
+}
+
 void metrics_sum(const struct control *c, struct counters *ret_sum)
 {
 	memset(ret_sum, 0, sizeof(*ret_sum));
-	for (uint32_t w = 0; w < c->worker_count; w++) {
-		const struct counters *one = c->workers[w];
-
-		for (unsigned i = 0; i < REASON_COUNT; i++)
-			counter_add(&ret_sum->verdicts[i],
-				    counter_read(&one->verdicts[i]));
-#define X(field, metric, help)                                                 \
-	counter_add(&ret_sum->field, counter_read(&one->field));
-		COUNTERS(X)
-#undef X
-		counter_add(&ret_sum->connections,
-			    counter_read(&one->connections));
-	}
+	for (uint32_t w = 0; w < c->worker_count; w++)
+		add(ret_sum, c->workers[w]);
+	add(ret_sum, registry_counters(c->registry));
 }
 
 static void head(struct buf *out, const char *name, const char *type,

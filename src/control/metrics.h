@@ -14,7 +14,7 @@
 /* 0, or a negative errno (database, memory). */
 int metrics_write(struct control *c, struct buf *out);
 
-/* The sum over all workers. */
+/* The sum over all workers and the control thread, which decides too. */
 void metrics_sum(const struct control *c, struct counters *ret_sum);
 
 #endif

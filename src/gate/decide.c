@@ -27,12 +27,34 @@ void gate_init(struct gate *g, struct arena *a, struct keytable *t,
 	g->step.counters = counters;
 }
 
+/* Which of so many holds are ours to give away. A hold that is in use stays so
+ * wherever it is: after a restart it may be in another's part. */
+static void part_holds(struct gate *g, uint32_t count)
+{
+	const struct gate_options *o = &g->options;
+	uint32_t control = o->control_holds < count ? o->control_holds : count;
+	uint32_t first = 0, share = 0;
+
+	if (g->claim.owner == OWNER_GATE) {
+		share = control;
+	} else if (g->claim.owner < o->workers) {
+		share = (count - control) / o->workers;
+		if (share < STEP_ASKS_MAX)
+			share = 0;
+		first = control + g->claim.owner * share;
+	}
+	g->hold_first = g->hold_next = first;
+	g->hold_end = first + share;
+}
+
 void gate_configure(struct gate *g, const struct gate_options *options)
 {
+	static const struct routes none;
 	struct arena_header *h = g->arena->header;
-	uint32_t share;
 
 	g->options = *options;
+	if (options->routes == NULL)
+		g->options.routes = &none;
 	g->step.once_ns = options->once_ms * 1000000;
 	/* PAIRS: nothing, here and below. Made before workers run. */
 	g->has_once = options->once_ms != 0 &&
@@ -42,12 +64,8 @@ void gate_configure(struct gate *g, const struct gate_options *options)
 	g->has_cells = subjects_open(
 		&g->cells, g->arena,
 		atomic_load_explicit(&h->cells, memory_order_relaxed));
-	share = options->owners != 0 ? h->holds_count / options->owners : 0;
-	if (atomic_load_explicit(&h->holds, memory_order_relaxed) == 0 ||
-	    g->claim.owner >= options->owners || share < STEP_ASKS_MAX)
-		share = 0;
-	g->hold_first = g->hold_next = g->claim.owner * share;
-	g->hold_end = g->hold_first + share;
+	if (atomic_load_explicit(&h->holds, memory_order_relaxed) != 0)
+		part_holds(g, h->holds_count);
 }
 
 /* In two halves: of one piece gcc makes `rep stos`, which takes longer to begin

@@ -51,8 +51,13 @@ struct gate_options {
 	uint64_t once_ms; /* a request id is remembered */
 	uint64_t hold_ms; /* a reservation lasts, when it does not say */
 	bool hold_keep;   /* one that expires stays charged */
-	uint32_t owners;  /* that share the holds: this one has its part */
+	/* Of the holds the first are the control thread's; workers share the
+	 * others, and each of them has its part. */
+	uint32_t control_holds, workers;
 };
+
+/* How many of so many are the control thread's. */
+#define GATE_CONTROL_HOLDS(holds) ((holds) / 16)
 
 struct gate {
 	struct arena *arena;

@@ -33,7 +33,7 @@
 #define ARENA_RING_BYTES (UINT64_C(1) << 34)
 #define ARENA_OWNERS 64 /* workers 0..61, see below */
 #define OWNER_CONTROL 63
-#define OWNER_EXPIRY 62 /* the control thread too, for ending holds */
+#define OWNER_GATE 62 /* the control thread too: its checks, ending holds */
 #define WORKERS_MAX 62
 
 typedef _Atomic(uint64_t) word_t;

@@ -148,6 +148,11 @@ int registry_open(struct registry **ret_registry, struct records *records,
 	r = registry_trials_load(g, err, err_len);
 	if (r < 0)
 		goto out_table;
+	r = checks_open(g);
+	if (r < 0) {
+		snprintf(err, err_len, "no memory for checks");
+		goto out_table;
+	}
 	if (ret_report->warning[0] == '\0') {
 		if (options->strict)
 			r = registry_disown_snapshot(g, state_dir, err,
@@ -161,6 +166,7 @@ int registry_open(struct registry **ret_registry, struct records *records,
 out_table:
 	keytable_deinit(table);
 out_free:
+	checks_close(g);
 	calendar_close(g);
 	registry_plans_unload(g);
 	rings_deinit(&g->rings);
@@ -171,6 +177,7 @@ out_free:
 struct registry *registry_close(struct registry *g)
 {
 	keytable_deinit(g->table);
+	checks_close(g);
 	calendar_close(g);
 	registry_plans_unload(g);
 	rings_deinit(&g->rings);

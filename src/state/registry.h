@@ -55,6 +55,7 @@ struct registry_options {
 	uint64_t request_id_ms; /* an id is remembered */
 	uint64_t hold_ms;       /* a reservation lasts, when it does not say */
 	bool hold_keep;         /* one that expires stays charged */
+	uint32_t control_holds; /* of the holds, for registry_check() */
 	const struct routes *routes; /* kept; or NULL */
 	/* Events and lines of the audit trail are kept; 0: for ever. Events for
 	 * longer than any period, lest one is told twice in it. */
@@ -237,13 +238,18 @@ int registry_credits_live(struct registry *g, uint32_t org,
 			  struct pool_live ret_pools[static CREDIT_POOLS_MAX],
 			  unsigned *ret_count);
 
-/* ---- what rules say now ---- */
+/* ---- checks, decided by the control thread ---- */
 
 struct check;
+struct counters;
 struct verdict;
 
-/* What a check would be answered, with an explanation that stays until the next
- * call. Nothing is charged. */
+/* As a worker decides it, with the same words under the same claims: nothing is
+ * easier for an operator. What it says is valid until the next call. */
+void registry_check(struct registry *g, struct check *check,
+		    struct verdict *ret_verdict);
+
+/* What a check would be answered, with an explanation. Nothing is charged. */
 void registry_explain(struct registry *g, struct check *check,
 		      struct verdict *ret_verdict);
 
@@ -251,6 +257,11 @@ void registry_explain(struct registry *g, struct check *check,
  * The verdict says what was charged. */
 void registry_settle(struct registry *g, uint64_t hold, uint32_t cost,
 		     struct verdict *ret_verdict);
+
+/* Of all these, as those of a worker. */
+const struct counters *registry_counters(const struct registry *g);
+
+/* ---- what rules say of their subjects ---- */
 
 /* One subject of one rule: what the rule's level asks for, and nothing else.
  * Key and project are the organization's. */

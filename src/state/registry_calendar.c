@@ -221,38 +221,22 @@ static bool prune(struct registry *g, int64_t now_ms, uint64_t now_ns)
 
 int calendar_open(struct registry *g)
 {
-	const struct gate_options options = {
-		.routes = g->options.routes,
-		.hold_ms = g->options.hold_ms,
-		.hold_keep = g->options.hold_keep,
-	};
 	int r = periods_new(&g->periods, &g->claim,
 			    g->options.max_projects + 1);
 
 	if (r == 0)
 		r = renewals_new(&g->renewals, g->options.max_orgs + 1, renew,
 				 g);
-	g->expiry = aligned_alloc(LINE_BYTES,
-				  (sizeof(*g->expiry) + LINE_BYTES - 1) /
-					  LINE_BYTES * LINE_BYTES);
 	g->untried = calloc(ARENA_ORGS_MAX, sizeof(*g->untried));
-	if (r == 0 && (g->expiry == NULL || g->untried == NULL))
+	if (r == 0 && g->untried == NULL)
 		r = -ENOMEM;
-	if (r < 0)
-		return r;
-	memset(&g->expiry_counters, 0, sizeof(g->expiry_counters));
-	gate_init(g->expiry, g->arena, g->table, &g->prefix, OWNER_EXPIRY,
-		  &g->expiry_counters);
-	if (options.routes != NULL)
-		gate_configure(g->expiry, &options);
-	return 0;
+	return r;
 }
 
 void calendar_close(struct registry *g)
 {
 	periods_free(g->periods);
 	renewals_free(g->renewals);
-	free(g->expiry);
 	free(g->untried);
 }
 
@@ -270,7 +254,7 @@ bool registry_step(struct registry *g)
 		(int)EXPIRE_MAX;
 	more |= registry_trials_step(g);
 	tell_thresholds(g);
-	gate_expire(g->expiry, 0, g->arena->header->holds_count, &now, now_ms);
+	gate_expire(g->gate, 0, g->arena->header->holds_count, &now, now_ms);
 	registry_tend(g);
 	more |= prune(g, (int64_t)now_ms, now.ns);
 	return more;

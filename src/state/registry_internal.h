@@ -82,9 +82,10 @@ struct registry {
 	 * trial that is not granted yet. */
 	uint16_t *untried;
 	uint32_t untried_cursor; /* organization */
-	bool told;               /* thresholds crossed before this start */
-	struct gate *expiry;     /* ends holds, explains; OWNER_EXPIRY */
-	struct counters expiry_counters;
+	bool told; /* thresholds crossed before this start */
+	/* OWNER_GATE: decides checks of the admin API, ends holds. */
+	struct gate *gate;
+	struct counters counters;
 	struct keytext_prefix prefix;
 	struct registry_options options;
 	struct plan_rules *plans[PLANS_MAX + 1]; /* by slot; NULL: to be read */
@@ -171,6 +172,12 @@ void holds_check(struct registry *g);
  * rings_settle(). */
 int shared_adopt(struct registry *g);
 int shared_make(struct registry *g);
+
+/* ---- registry_checks.c ---- */
+
+/* When all that checks share is in the arena, before the first of them. */
+int checks_open(struct registry *g);
+void checks_close(struct registry *g);
 
 /* ---- registry_calendar.c ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What rules say at this moment: to a check that is not counted, and about one
- * subject of one rule, which can also be told to forget it.
+ * What a rule says at this moment about one of its subjects, and how it is told
+ * to forget it.
  *
  * The control thread alone gives entries of tables away (registry_tend()), so
  * an entry that it has found stays the subject's while it looks at it.
@@ -13,28 +13,6 @@
 #include "gate/step.h"
 
 #include <string.h>
-
-void registry_explain(struct registry *g, struct check *check,
-		      struct verdict *ret_verdict)
-{
-	struct instant now = instant_now();
-
-	check->flags = CHECK_PEEK | CHECK_EXPLAIN;
-	gate_decide(g->expiry, check, ret_verdict, 1, &now,
-		    (uint64_t)registry_now_ms(g));
-}
-
-void registry_settle(struct registry *g, uint64_t hold, uint32_t cost,
-		     struct verdict *ret_verdict)
-{
-	struct check_extra extra = {.hold = hold};
-	struct check check = {
-		.credential = CREDENTIAL_HOLD, .extra = &extra, .cost = cost};
-	struct instant now = instant_now();
-
-	gate_decide(g->expiry, &check, ret_verdict, 1, &now,
-		    (uint64_t)registry_now_ms(g));
-}
 
 /* Where a rule counts a subject. */
 struct spot {

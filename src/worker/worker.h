@@ -45,7 +45,7 @@ struct workers_options {
 	uint32_t send_buffers;
 	uint64_t output_bytes_max;
 	struct keytext_prefix prefix;
-	struct gate_options gate; /* owners: set by workers_start() */
+	struct gate_options gate; /* workers: set by workers_start() */
 	struct http_options http;
 };
 

@@ -149,7 +149,7 @@ struct worker *worker_new(struct workers *t, uint32_t idx)
 	if (t->shared->options.gate.routes != NULL) {
 		struct gate_options gate = t->shared->options.gate;
 
-		gate.owners = t->count;
+		gate.workers = t->count;
 		gate_configure(&w->gate, &gate);
 	}
 	/* Blocking ones are written by a thread of the kernel's. */

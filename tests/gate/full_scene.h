@@ -180,7 +180,7 @@ static inline void scene_key(struct full_scene *s, uint32_t slot)
 /* A gate that has decided nothing yet. */
 static inline void scene_gate(struct full_scene *s)
 {
-	struct gate_options options = {.hold_ms = 2000, .owners = 1};
+	struct gate_options options = {.hold_ms = 2000, .workers = 1};
 	struct keytext_prefix prefix;
 
 	check(keytext_prefix_init(&prefix, "il"));

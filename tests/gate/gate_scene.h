@@ -102,7 +102,7 @@ static inline void gate_scene_gate(struct gate_scene *s, uint32_t owners)
 		.routes = &s->routes,
 		.once_ms = 1000,
 		.hold_ms = 500,
-		.owners = owners,
+		.workers = owners,
 	};
 	s->wall_ms = WALL_MS;
 	gate_init(&s->gate, s->f.arena, &s->table, &prefix, 0, &s->counters);

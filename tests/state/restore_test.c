@@ -25,7 +25,7 @@ static void start(void)
 	world_start(&w);
 	gate_configure(&w.gate, &(struct gate_options){.routes = &none,
 						       .hold_ms = 60000,
-						       .owners = 1});
+						       .workers = 1});
 }
 
 static void reboot(bool clean)

@@ -102,7 +102,7 @@ static void start(struct full_scene *s, struct rng *rng)
 	for (uint32_t i = 0; i < WORKERS; i++) {
 		struct worker *w = &workers[i];
 		struct gate_options options = {.hold_ms = 1000,
-					       .owners = WORKERS};
+					       .workers = WORKERS};
 
 		memset(&w->counters, 0, sizeof(w->counters));
 		w->scene = s;
