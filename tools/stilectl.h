@@ -13,6 +13,7 @@
  * stilectl_credits.c   credits, events, the audit trail
  * stilectl_import.c    key import, in batches
  * stilectl_check.c     check and key hash: the commands that hold a key
+ * stilectl_charge.c    checks over the admin API: charge, reserve, settle
  * stilectl_explain.c   what limits say: explain, limit show and reset
  * stilectl_usage.c     usage: totals and reports
  * stilectl_server.c    status, snapshot, backup, metrics
@@ -74,6 +75,8 @@ enum ctl_option_id {
 	OPT_KEY,
 	OPT_KEY_ID,
 	OPT_ADDRESS,
+	OPT_REQUEST_ID,
+	OPT_HOLD_TIME,
 	OPT_COUNT
 };
 
@@ -184,6 +187,8 @@ int cmd_credits_ledger(struct ctl *c);
 int cmd_events(struct ctl *c);
 int cmd_audit(struct ctl *c);
 int cmd_check(struct ctl *c);
+int cmd_charge(struct ctl *c);
+int cmd_reserve(struct ctl *c);
 int cmd_explain(struct ctl *c);
 int cmd_settle(struct ctl *c);
 int cmd_usage(struct ctl *c);

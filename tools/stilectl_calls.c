@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "stilectl_calls.h"
+#include "stilectl_secret.h"
 
 #include "control/config.h"
 
@@ -110,4 +111,36 @@ int body_texts(json_t *body, const char *field, const struct ctl *c,
 		}
 	}
 	return 0;
+}
+
+/* The key or its id; 0 or CTL_TROUBLE. */
+static int body_credential(json_t *body, struct ctl *c)
+{
+	char key[SECRET_KEY_MAX + 1];
+	int rc;
+
+	if ((c->arg_count == 0) == (c->opt[OPT_KEY_ID] == NULL)) {
+		ctl_error("either KEY or --key-id ID is expected");
+		return CTL_TROUBLE;
+	}
+	if (c->opt[OPT_KEY_ID])
+		return body_text(body, "key_id", c->opt[OPT_KEY_ID]);
+	rc = secret_take_key(c->arg[0], key);
+	if (rc == 0)
+		rc = body_text(body, "key", key);
+	explicit_bzero(key, sizeof(key));
+	return rc;
+}
+
+int body_question(json_t *body, struct ctl *c)
+{
+	int rc = body_credential(body, c);
+
+	if (rc == 0)
+		rc = body_number(body, "cost", c->opt[OPT_COST]);
+	if (rc == 0)
+		rc = body_text(body, "route", c->opt[OPT_ROUTE]);
+	if (rc == 0)
+		rc = body_text(body, "scope", c->opt[OPT_SCOPE]);
+	return rc != 0 ? rc : body_text(body, "address", c->opt[OPT_ADDRESS]);
 }

@@ -35,5 +35,7 @@ int body_number(json_t *body, const char *field, const char *text);
 /* Every value of an option that repeats, as an array. */
 int body_texts(json_t *body, const char *field, const struct ctl *c,
 	       unsigned option);
+/* What a check is about: KEY or --key-id, cost, route, scope, address. */
+int body_question(json_t *body, struct ctl *c);
 
 #endif

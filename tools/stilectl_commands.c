@@ -69,6 +69,11 @@ const struct ctl_option ctl_options[OPT_COUNT] = {
 	[OPT_KEY_ID] = {"key-id", "ID", "the key: its id, in place of KEY",
 			false},
 	[OPT_ADDRESS] = {"address", "A", "the client's address", false},
+	[OPT_REQUEST_ID] = {"request-id", "ID",
+			    "the same again with the same ID is charged once",
+			    false},
+	[OPT_HOLD_TIME] = {"hold-time", "TIME",
+			   "how long the reservation lasts, such as 5m", false},
 };
 
 #define ORG OPT_BIT(OPT_ORG)
@@ -82,6 +87,9 @@ const struct ctl_option ctl_options[OPT_COUNT] = {
 	 OPT_BIT(OPT_REQUESTS) | OPT_BIT(OPT_WHEN_FULL) |                      \
 	 OPT_BIT(OPT_MAX_SUBJECTS))
 #define SUBJECT (OPT_BIT(OPT_KEY) | PROJECT | ROUTE | OPT_BIT(OPT_ADDRESS))
+#define QUESTION                                                               \
+	(OPT_BIT(OPT_KEY_ID) | OPT_BIT(OPT_COST) | ROUTE |                     \
+	 OPT_BIT(OPT_SCOPE) | OPT_BIT(OPT_ADDRESS))
 #define SUBJECT_OPTIONS "[--key ID|--project P|--route R|--address A]"
 #define RULE_OPTIONS                                                           \
 	"[--level L] [--route R] [--shadow] [--requests] [--when-full pass] "  \
@@ -410,13 +418,42 @@ const struct ctl_command ctl_commands[] = {
 	 .takes_key = true,
 	 .options = OPT_BIT(OPT_COST) | OPT_BIT(OPT_ROUTE) | OPT_BIT(OPT_PEEK),
 	 .run = cmd_check},
+	{.name = "charge",
+	 .args = "KEY|--key-id ID [--cost N] [--route R] [--scope S] "
+		 "[--address A] [--request-id ID] [--peek]",
+	 .summary = "decide a check for a key, and count what it costs",
+	 .details =
+		 "The check that a proxy makes, over DIR/admin.sock, so that "
+		 "the key's id is enough. It is decided as over the check "
+		 "sockets: no limit, budget or state is passed over. Without "
+		 "--cost it is what the route costs. With - for KEY the key is "
+		 "read from standard input. Exit status: 0 allow, 1 deny, 2 "
+		 "error.",
+	 .args_max = 1,
+	 .takes_key = true,
+	 .options = QUESTION | OPT_BIT(OPT_REQUEST_ID) | OPT_BIT(OPT_PEEK),
+	 .run = cmd_charge},
+	{.name = "reserve",
+	 .args = "KEY|--key-id ID [--cost N] [--route R] [--scope S] "
+		 "[--address A] [--request-id ID] [--hold-time TIME]",
+	 .summary = "the same for a cost that is known only later",
+	 .details =
+		 "HOLD of the answer is what `stilectl settle` ends, or a "
+		 "settlement over any check socket. One that nobody ends "
+		 "expires after TIME, 1ms to 31d (the server's hold_ttl), and "
+		 "is returned or kept as the server is configured. Everything "
+		 "else is as with `stilectl charge`.",
+	 .args_max = 1,
+	 .takes_key = true,
+	 .options = QUESTION | OPT_BIT(OPT_REQUEST_ID) | OPT_BIT(OPT_HOLD_TIME),
+	 .run = cmd_reserve},
 	{.name = "settle",
 	 .args = "HOLD [--cost N]",
 	 .summary = "end a reservation or lease at what it has cost",
-	 .details =
-		 "HOLD is what X-Stile-Hold said. Without --cost it stays what "
-		 "was reserved; 0 gives everything back. What budgets and "
-		 "credits do not allow is not charged, and told.",
+	 .details = "HOLD is what X-Stile-Hold or `stilectl reserve` said. "
+		    "Without --cost it stays what "
+		    "was reserved; 0 gives everything back. What budgets and "
+		    "credits do not allow is not charged, and told.",
 	 .args_min = 1,
 	 .args_max = 1,
 	 .options = OPT_BIT(OPT_COST),
@@ -433,8 +470,7 @@ const struct ctl_command ctl_commands[] = {
 		 "allowed, 1 denied, 2 error.",
 	 .args_max = 1,
 	 .takes_key = true,
-	 .options = OPT_BIT(OPT_KEY_ID) | OPT_BIT(OPT_COST) | ROUTE |
-		    OPT_BIT(OPT_SCOPE) | OPT_BIT(OPT_ADDRESS),
+	 .options = QUESTION,
 	 .run = cmd_explain},
 	{.name = "usage",
 	 .args = "[--org ORG [--by WHAT] [--from WHEN] [--to WHEN]]",

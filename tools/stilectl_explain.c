@@ -106,40 +106,13 @@ static void show_explanation(const json_t *answer)
 	print_rows(&table, lines);
 }
 
-/* The key or its id; 0 or CTL_TROUBLE. */
-static int put_credential(struct ctl *c, json_t *body)
-{
-	char key[SECRET_KEY_MAX + 1];
-	int rc;
-
-	if ((c->arg_count == 0) == (c->opt[OPT_KEY_ID] == NULL)) {
-		ctl_error("either KEY or --key-id ID is expected");
-		return CTL_TROUBLE;
-	}
-	if (c->opt[OPT_KEY_ID])
-		return body_text(body, "key_id", c->opt[OPT_KEY_ID]);
-	rc = secret_take_key(c->arg[0], key);
-	if (rc == 0)
-		rc = body_text(body, "key", key);
-	explicit_bzero(key, sizeof(key));
-	return rc;
-}
-
 int cmd_explain(struct ctl *c)
 {
 	json_t *body = json_object();
 	struct reply reply;
 	bool allowed;
-	int rc = put_credential(c, body);
+	int rc = body_question(body, c);
 
-	if (rc == 0)
-		rc = body_number(body, "cost", c->opt[OPT_COST]);
-	if (rc == 0)
-		rc = body_text(body, "route", c->opt[OPT_ROUTE]);
-	if (rc == 0)
-		rc = body_text(body, "scope", c->opt[OPT_SCOPE]);
-	if (rc == 0)
-		rc = body_text(body, "address", c->opt[OPT_ADDRESS]);
 	if (rc == 0)
 		rc = api_call(c, "POST", api_path("/v1/explain", "", ""), body,
 			      &reply);
@@ -153,40 +126,6 @@ int cmd_explain(struct ctl *c)
 		show_explanation(reply.json);
 	reply_deinit(&reply);
 	return allowed ? CTL_OK : CTL_REFUSED;
-}
-
-/* ---- settle ---- */
-
-static const struct column settled_columns[] = {
-	{"HOLD", "hold", NULL, CELL_TEXT},
-	{"CHARGED", "charged", NULL, CELL_NUMBER},
-	{"REASON", "reason", NULL, CELL_TEXT},
-	{"CREDITS", "credits", "-", CELL_NUMBER},
-	{"ORG", "org", NULL, CELL_TEXT},
-	{"KEY", "key", NULL, CELL_TEXT},
-};
-#define SETTLED_COLUMNS (sizeof(settled_columns) / sizeof(settled_columns[0]))
-
-int cmd_settle(struct ctl *c)
-{
-	json_t *body = json_object();
-	struct reply reply;
-	int rc = body_text(body, "hold", c->arg[0]);
-
-	if (rc == 0)
-		rc = body_number(body, "cost", c->opt[OPT_COST]);
-	if (rc == 0)
-		rc = api_call(c, "POST", api_path("/v1/settle", "", ""), body,
-			      &reply);
-	json_decref(body);
-	if (rc != CTL_OK)
-		return rc;
-	if (ctl_json(c))
-		print_json(reply.json);
-	else
-		print_record(settled_columns, SETTLED_COLUMNS, reply.json);
-	reply_deinit(&reply);
-	return CTL_OK;
 }
 
 /* ---- one subject ---- */

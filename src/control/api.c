@@ -103,6 +103,7 @@ static const struct endpoint routes[] = {
 	 QUERY_NONE, BODY_REQUIRED, "plan.limit.remove"},
 	{HTTP_POST, "/v1/plans/{plan}/remove", api_plan_remove, QUERY_NONE,
 	 BODY_OPTIONAL, "plan.remove"},
+	{HTTP_POST, "/v1/checks", api_check, QUERY_NONE, BODY_REQUIRED, NULL},
 	{HTTP_POST, "/v1/settle", api_settle, QUERY_NONE, BODY_REQUIRED, NULL},
 	{HTTP_POST, "/v1/explain", api_explain, QUERY_NONE, BODY_REQUIRED,
 	 NULL},

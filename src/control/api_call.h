@@ -9,6 +9,7 @@
  */
 #include "control/api.h"
 #include "control/api_input.h"
+#include "wire/check.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -44,6 +45,7 @@ void api_org_rule_set(struct call *c);
 void api_org_rule_remove(struct call *c);
 void api_limit_show(struct call *c);
 void api_limit_reset(struct call *c);
+void api_check(struct call *c);
 void api_explain(struct call *c);
 void api_settle(struct call *c);
 void api_plan_create(struct call *c);
@@ -130,6 +132,11 @@ void call_answer_org(struct call *c, unsigned status, uint32_t slot);
 bool call_find_key(struct call *c, const char *text,
 		   struct key_record *ret_key);
 
+/* What a check or a subject says beside the key, each or NULL; false when
+ * answered. */
+bool call_extra(struct call *c, const char *route, const char *scope,
+		const char *address, struct check_extra *ret_extra);
+
 /* Records as JSON; NULL when memory is short. */
 json_t *show_org(struct call *c, const struct org_record *org);
 json_t *show_org_usage(struct call *c, const struct org_record *org);
@@ -148,7 +155,10 @@ json_t *show_key(struct call *c, struct show_names *names,
 		 const struct key_record *key);
 json_t *show_key_usage(struct call *c, struct show_names *names,
 		       const struct key_record *key);
-json_t *show_id(struct id id);      /* null when none */
+json_t *show_id(struct id id); /* null when none */
+json_t *show_limit_name(const char name[static LIMIT_NAME_LEN]);
+/* Of a rule, or of a line of an explanation. */
+const char *show_algorithm(uint8_t algorithm);
 json_t *show_time(int64_t wall_ms); /* null when 0 */
 
 /*

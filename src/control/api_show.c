@@ -341,3 +341,19 @@ bool call_org_page(struct call *c,
 	free(rows.at);
 	return true;
 }
+
+const char *show_algorithm(uint8_t algorithm)
+{
+	static const char *const names[] = {
+		[RULE_WINDOW] = "window",           [RULE_GCRA] = "gcra",
+		[RULE_CONCURRENCY] = "concurrency", [EXPLAIN_BUDGET] = "budget",
+		[EXPLAIN_CREDITS] = "credits",
+	};
+
+	return names[algorithm];
+}
+
+json_t *show_limit_name(const char name[static RULE_NAME_LEN])
+{
+	return json_stringn(name, strnlen(name, RULE_NAME_LEN));
+}

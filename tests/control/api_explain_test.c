@@ -155,7 +155,7 @@ Test(explain, what_is_no_question_is_400)
 	snprintf(body, sizeof(body), "{\"key\":\"%s\",\"key_id\":\"%s\"}",
 		 key_text, key_id);
 	cr_assert_eq(call("POST", "/v1/explain", body), 400);
-	expect_error("invalid_request", "Either");
+	expect_error("invalid_request", "One of");
 	snprintf(body, sizeof(body), "{\"key\":\"%0300d\"}", 0);
 	cr_assert_eq(call("POST", "/v1/explain", body), 400);
 	expect_error("invalid_request", "255 bytes");

@@ -53,6 +53,12 @@ static void open_registry(void)
 		.default_limit = stand.config.default_limit,
 		.default_window_ms = stand.config.default_window_ms,
 		.key_prefix = stand.config.key_prefix,
+		.request_ids = 100,
+		.request_id_ms = 10000,
+		.cells = 100,
+		.holds = STAND_HOLDS,
+		.control_holds = STAND_HOLDS,
+		.hold_ms = 300000,
 	};
 	struct usage_options usage = {.arena = &stand.arena, .fresh = true};
 	struct registry_report report;

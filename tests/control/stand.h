@@ -15,6 +15,7 @@
 #include <jansson.h>
 
 #define STAND_WORKERS 2
+#define STAND_HOLDS 4 /* all of them for the admin API */
 
 struct stand {
 	char dir[64];

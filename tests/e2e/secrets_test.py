@@ -149,6 +149,11 @@ class Plaintext(Case):
                 d.admin_raw('POST', '/v1/explain', {'key': key})
                 d.admin_raw('POST', '/v1/explain', {'key': key, 'key_id': key})
                 d.admin_raw('POST', '/v1/explain', {'key_id': key})
+                d.admin_raw('POST', '/v1/checks', {'key': key})
+                d.admin_raw('POST', '/v1/checks', {'key_id': key})
+                d.admin_raw('POST', '/v1/checks', {'key_hash': key})
+                d.admin_raw('POST', '/v1/checks', {
+                    'key_id': key, 'request_id': key, 'reserve': True})
                 http.ask('GET', '/v1/check', {'X-API-Key': key,
                                               'X-Stile-Explain': '1'})
             d.admin_raw('GET', f'/v1/orgs/o/limits/show?name={two[0]}')
