@@ -17,9 +17,9 @@ class OverHttp:
     def __init__(self, daemon):
         self.d = daemon
 
-    def reserve(self, key, cost, hold='1'):
+    def reserve(self, key, cost, hold='1', **more):
         r = self.d.check_http(key, X_Stile_Cost=str(cost),
-                              X_Stile_Reserve=hold)
+                              X_Stile_Reserve=hold, **more)
         return r.status, r['X-Stile-Hold'], int(r['X-Stile-Charged'] or 0)
 
     def settle(self, hold, cost=None):
@@ -61,8 +61,34 @@ class OverNative:
     release = settle
 
 
+class OverAdmin:
+    """The same by the operator."""
+
+    def __init__(self, daemon):
+        self.d = daemon
+
+    def reserve(self, key, cost, hold=None, **more):
+        r = self.d.admin('POST', '/v1/checks', {
+            'key': key, 'cost': cost, 'reserve': True, 'hold_time': hold,
+            **more})
+        return r['status'], r['hold'], r['charged']
+
+    def settle(self, hold, cost=None):
+        r = self.d.admin_raw('POST', '/v1/settle',
+                             {'hold': hold, 'cost': cost})
+        if r.status != 200:
+            return r.status, 0
+        body = r.json()
+        return (200 if body['reason'] == 'allow' else 402), body['charged']
+
+    def refund(self, hold):
+        return self.settle(hold, 0)
+
+    release = settle
+
+
 class Holds(Case):
-    CREDITS, BUDGET, LIMIT = 100, 60, 1000
+    CREDITS, BUDGET, LIMIT = 200, 90, 1000
 
     def setUp(self):
         self.org = self.d.admin('POST', '/v1/orgs', {
@@ -83,7 +109,7 @@ class Holds(Case):
                                        self.CREDITS - units))
 
     def ways(self):
-        return OverHttp(self.d), OverNative(self.d)
+        return OverHttp(self.d), OverNative(self.d), OverAdmin(self.d)
 
     def test_settled_at_less_at_the_same_and_at_more(self):
         rate = units = 0
@@ -113,12 +139,17 @@ class Holds(Case):
             self.assertEqual(self.left()[1:], tuple(x - 7 for x in before[1:]))
 
     def test_one_protocol_settles_what_the_other_reserved(self):
-        http, native = self.ways()
-        _, hold, _ = http.reserve(self.key, 9)
-        self.assertEqual(native.settle(int(hold, 16), 3), (200, 3))
-        _, hold, _ = native.reserve(self.key, 9)
-        self.assertEqual(http.settle(f'{hold:016x}', 4), (200, 4))
-        self.assertGone(18, 7)
+        gone = 0
+        for i, here in enumerate(self.ways()):
+            for k, there in enumerate(self.ways()):
+                _, hold, _ = here.reserve(self.key, 9)
+                number = hold if isinstance(hold, int) else int(hold, 16)
+                hold = (number if isinstance(there, OverNative)
+                        else f'{number:016x}')
+                self.assertEqual(there.settle(hold, i + k), (200, i + k))
+                self.assertEqual(there.settle(hold, i + k), (404, 0))
+                gone += i + k
+        self.assertGone(81, gone)
 
     def test_a_settlement_stays_within_budget_and_credits(self):
         for way in self.ways():
@@ -136,7 +167,7 @@ class Holds(Case):
             self.BUDGET += 10
 
     def test_what_nobody_settles_is_given_back(self):
-        for way, ms in zip(self.ways(), ('1500ms', 1500)):
+        for way, ms in zip(self.ways(), ('1500ms', 1500, '1500ms')):
             before = self.left()
             status, hold, _ = way.reserve(self.key, 8, ms)
             self.assertEqual(status, 200)
@@ -158,16 +189,17 @@ class Holds(Case):
         self.assertEqual(credits_left(self.d, self.org), left - 2)
 
     def test_holds_outlive_the_process(self):
-        http, native = self.ways()
+        http, native, admin = self.ways()
         kept = [(http, http.reserve(self.key, 5)[1], 2),
+                (admin, admin.reserve(self.key, 5)[1], 4),
                 (native, native.reserve(self.key, 5)[1], 9)]
-        for end in (self.d.kill9, self.d.stop):
+        for end in (self.d.kill9, self.d.stop, self.d.kill9):
             end()
             self.d.start()
             way, hold, cost = kept.pop()
             self.assertEqual(way.settle(hold, cost), (200, cost))
             self.assertEqual(way.settle(hold, cost), (404, 0))
-        self.assertGone(10, 11)
+        self.assertGone(15, 15)
 
     def test_a_repeated_reservation_names_the_same_hold(self):
         def reserve():
@@ -182,6 +214,14 @@ class Holds(Case):
         http = OverHttp(self.d)
         self.assertEqual(http.settle(first['X-Stile-Hold'], 1), (200, 1))
         self.assertGone(5, 1)
+
+
+    def test_a_request_is_one_over_http_and_over_the_admin_api(self):
+        r = self.d.check_http(self.key, X_Stile_Cost='5', X_Stile_Reserve='1',
+                              X_Request_Id='both')
+        again = OverAdmin(self.d).reserve(self.key, 5, request_id='both')
+        self.assertEqual(again, (200, r['X-Stile-Hold'], 0))
+        self.assertGone(5, 5)
 
 
 class Keeping(Case):
