@@ -53,7 +53,29 @@ enum {
 	REP_CREDITS = 104,
 	REP_BUDGET = 112,
 	REP_FLAGS = 120,
+	REP_LINES = 121,
 };
+
+enum {
+	LINE_TYPE = 0,
+	LINE_NUMBER = 1,
+	LINE_LEVEL = 2,
+	LINE_VERSION = 3,
+	LINE_ALGORITHM = 4,
+	LINE_FLAGS = 5,
+	LINE_ID = 8,
+	LINE_LIMIT = 16,
+	LINE_REMAINING = 24,
+	LINE_WINDOW = 32,
+	LINE_RESET = 40,
+	LINE_RETRY = 48,
+	LINE_NAME = 56,
+	LINE_NAME_END = 80,
+};
+static_assert(LINE_NAME + LIMIT_NAME_LEN == LINE_NAME_END &&
+		      LINE_NAME_END <= NATIVE_LINE_BYTES,
+	      "a line's name");
+static_assert(EXPLAIN_LINES_MAX <= UINT8_MAX, "lines are counted in a byte");
 static_assert(REQ_KEY + NATIVE_KEY_MAX == NATIVE_REQUEST_BYTES, "key is last");
 /* Of a longer name a reply has the beginning. */
 #define REPLY_NAME_LEN 8
@@ -62,6 +84,9 @@ static_assert(REP_LIMIT_NAME + REPLY_NAME_LEN == NATIVE_REPLY_BYTES,
 static_assert(NATIVE_KEY_MAX <= CHECK_KEY_MAX, "fits a check");
 
 #define REPLY_FLAGS VERDICT_REPEATED
+/* Of a line. */
+#define LINE_FLAGS_SAID (EXPLAIN_SHADOW | EXPLAIN_DECIDED)
+#define LINE_ALLOWED 0x04u
 
 /* Of route and scope; the last byte of each is always 0. */
 #define LABEL_BYTES 64
@@ -133,6 +158,7 @@ static bool refuse(struct check *c, enum reason reason, enum detail detail,
 		   bool go_on)
 {
 	c->credential = CREDENTIAL_NONE;
+	c->flags = 0;
 	c->reason = (uint8_t)reason;
 	c->detail = (uint8_t)detail;
 	return go_on;
@@ -228,7 +254,7 @@ static bool read_long(const uint8_t *frame, struct check_extra *e,
 
 	if (hash)
 		c->credential = CREDENTIAL_HASH;
-	if ((c->flags & ~(CHECK_PEEK | CHECK_RESERVE)) != 0 ||
+	if ((c->flags & ~(CHECK_PEEK | CHECK_RESERVE | CHECK_EXPLAIN)) != 0 ||
 	    !(hash ? c->key_len == 0 && read_hash(frame, c)
 		   : read_key(frame, c)))
 		return refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME, true);
@@ -325,6 +351,38 @@ bool native_decode(const uint8_t *frame, struct check_extra *ret_extra,
 	return true;
 }
 
+static void encode_line(const struct explain_line *l, uint64_t request_id,
+			unsigned number, uint8_t *out)
+{
+	memset(out, 0, NATIVE_LINE_BYTES);
+	out[LINE_TYPE] = NATIVE_LINE | REPLY_BIT;
+	out[LINE_NUMBER] = (uint8_t)number;
+	out[LINE_LEVEL] = l->level;
+	out[LINE_VERSION] = NATIVE_VERSION;
+	out[LINE_ALGORITHM] = l->algorithm;
+	out[LINE_FLAGS] = (uint8_t)((l->flags & LINE_FLAGS_SAID) |
+				    (l->allowed ? LINE_ALLOWED : 0));
+	store64(out + LINE_ID, request_id);
+	store64(out + LINE_LIMIT, l->limit);
+	store64(out + LINE_REMAINING, l->remaining);
+	store64(out + LINE_WINDOW, l->window_ms);
+	store64(out + LINE_RESET, l->reset_ms);
+	store64(out + LINE_RETRY, l->retry_ms);
+	memcpy(out + LINE_NAME, l->name, LIMIT_NAME_LEN);
+}
+
+static void encode_lines(const struct check *c, const struct verdict *v,
+			 uint8_t *out)
+{
+	unsigned i;
+
+	out[REP_LINES] = v->explain->count;
+	for (i = 0; i < v->explain->count; i++)
+		encode_line(&v->explain->lines[i], c->request_id, i,
+			    out + NATIVE_LONG_REPLY_BYTES +
+				    (size_t)i * NATIVE_LINE_BYTES);
+}
+
 struct native_run native_decode_run(const uint8_t *bytes, uint32_t len,
 				    uint32_t conn_idx, uint32_t max,
 				    struct check_extra *ret_extras,
@@ -350,7 +408,9 @@ struct native_run native_decode_run(const uint8_t *bytes, uint32_t len,
 		/* What cannot be read may hold anything. */
 		run.secret |= run.broken || at[REQ_TYPE] == NATIVE_CHECK_KEY ||
 			      at[REQ_TYPE] == NATIVE_LONG_KEY;
-		if (run.broken)
+		/* After what is to be explained it is for the caller to say
+		 * whether there is room for another. */
+		if (run.broken || c->flags & CHECK_EXPLAIN)
 			last = c + 1;
 		at += whole;
 	}
@@ -398,6 +458,8 @@ encode_long(const struct check *c, const struct verdict *v, uint8_t *out)
 	encode_short(c, v, out);
 	memset(out + NATIVE_REPLY_BYTES, 0,
 	       NATIVE_LONG_REPLY_BYTES - NATIVE_REPLY_BYTES);
+	if (c->flags & CHECK_EXPLAIN && v->explain != NULL)
+		encode_lines(c, v, out);
 	if (id_is_none(v->org) && v->reason != REASON_ALLOW)
 		return;
 	memcpy(out + REP_WHOLE_NAME, v->limit_name, LIMIT_NAME_LEN);
@@ -425,7 +487,7 @@ uint32_t native_encode_run(const struct check *checks,
 			   uint8_t *out, uint32_t room, uint32_t *ret_bytes)
 {
 	uint8_t *at = out, *end = out + room;
-	uint32_t i;
+	uint32_t i, bytes;
 
 	for (i = 0; i < count && checks[i].conn_idx == checks[0].conn_idx &&
 		    end - at >= NATIVE_REPLY_BYTES;
@@ -436,10 +498,11 @@ uint32_t native_encode_run(const struct check *checks,
 			at += NATIVE_REPLY_BYTES;
 			continue;
 		}
-		if (end - at < NATIVE_LONG_REPLY_BYTES)
+		bytes = native_answer_bytes(&checks[i], &verdicts[i]);
+		if (end - at < bytes)
 			break;
 		encode_long(&checks[i], &verdicts[i], at);
-		at += NATIVE_LONG_REPLY_BYTES;
+		at += bytes;
 	}
 	*ret_bytes = (uint32_t)(at - out);
 	return i;

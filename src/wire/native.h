@@ -28,16 +28,17 @@
  *
  * 3=LONG_KEY 4=LONG_HASH, 384 bytes       Reply of types 3, 4, 5, 128 bytes
  *   0 128 as types 1 and 2, but               0 64  as above
- *         flags: bit 1: reserve              64 24  limit name, whole
- *         cost: 0 = what the route costs     88 u64 hold, 0 = none
- *         16..63 zero                        96 u32 hold expires in, ms
+ *         flags: bit 1: reserve,             64 24  limit name, whole
+ *                bit 2: explain              88 u64 hold, 0 = none
+ *         cost: 0 = what the route costs     96 u32 hold expires in, ms
+ *         16..63 zero
  * 128 16  once id, zero = none              100 u32 charged
  * 144 16  client address (IPv6, or          104 u64 credits left,
  *         ::ffff:a.b.c.d), zero = none              2^64-1: not counted
  * 160 u32 time to hold, ms, 0 = as          112 u64 budget left, likewise
  *         configured                        120 u8  bit 0: repeated
- * 164 u8  route length                      121 7   zero
- * 165 u8  scope length
+ * 164 u8  route length                      121 u8  lines that follow
+ * 165 u8  scope length                      122 6   zero
  * 166 26  zero
  * 192 64  route, zero padded
  * 256 64  scope, zero padded
@@ -48,10 +49,24 @@
  *         2^32-1 = as reserved
  *  16 u64 hold
  *  24 104 zero
+ *
+ * A line, 96 bytes: right behind the reply to a check that is to be explained,
+ * as many as it says, EXPLAIN_LINES_MAX at most
+ *   0 u8  type 192                            8 u64 request id
+ *   1 u8  its number, from 0                 16 u64 limit
+ *   2 u8  level (enum rule_level)            24 u64 remaining
+ *   3 u8  version = 1                        32 u64 window, ms
+ *   4 u8  algorithm (enum rule_algorithm,    40 u64 reset, ms
+ *         EXPLAIN_BUDGET, EXPLAIN_CREDITS)   48 u64 retry, ms
+ *   5 u8  bit 0: shadow, 1: decided,         56 24  name, zero padded
+ *         2: allowed                         80 16  zero
+ *   6 2   zero
  */
+#include "base/line.h"
 #include "wire/check.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define NATIVE_VERSION 1
@@ -66,6 +81,12 @@
 #define NATIVE_LONG_KEY 3
 #define NATIVE_LONG_HASH 4
 #define NATIVE_SETTLE 5
+#define NATIVE_LINE 64 /* never of a request */
+
+#define NATIVE_LINE_BYTES 96
+/* The longest reply, with its lines. */
+#define NATIVE_ANSWER_MAX                                                      \
+	(NATIVE_LONG_REPLY_BYTES + EXPLAIN_LINES_MAX * NATIVE_LINE_BYTES)
 
 /* How long a frame of this type is; an unknown one is as long as type 1. */
 static inline uint32_t native_request_bytes(uint8_t type)
@@ -75,7 +96,7 @@ static inline uint32_t native_request_bytes(uint8_t type)
 		       : NATIVE_REQUEST_BYTES;
 }
 
-/* Of the reply to a request of this type. */
+/* Of the reply to a request of this type, without the lines behind it. */
 static inline uint32_t native_reply_bytes(uint8_t type)
 {
 	return type >= NATIVE_LONG_KEY && type <= NATIVE_SETTLE
@@ -102,15 +123,26 @@ struct native_run {
 
 /*
  * Reads the whole frames that stand one behind the other at the beginning of
- * `bytes`, `max` at most and up to a broken one, into as many checks of
- * `conn_idx`; each as native_decode() does.
+ * `bytes`, `max` at most and up to one that is broken or to be explained, into
+ * as many checks of `conn_idx`; each as native_decode() does.
  */
 struct native_run native_decode_run(const uint8_t *bytes, uint32_t len,
 				    uint32_t conn_idx, uint32_t max,
 				    struct check_extra *ret_extras,
 				    struct check *ret_checks);
 
-/* Writes native_reply_bytes(check->dialect). */
+/* Of the reply with its lines. */
+static inline uint32_t native_answer_bytes(const struct check *check,
+					   const struct verdict *verdict)
+{
+	uint32_t bytes = native_reply_bytes(check->dialect);
+
+	if (unlikely(check->flags & CHECK_EXPLAIN) && verdict->explain != NULL)
+		bytes += verdict->explain->count * NATIVE_LINE_BYTES;
+	return bytes;
+}
+
+/* Writes native_answer_bytes(). */
 void native_encode(const struct check *check, const struct verdict *verdict,
 		   uint8_t *out);
 

@@ -24,7 +24,10 @@ static bool parse_whole(struct worker *w, struct input *in, uint32_t *count)
 	*count += run.count;
 	if (unlikely(run.broken))
 		break_off(w, in->conn_idx);
-	return run.count > 0;
+	if (run.count == 0)
+		return false;
+	w->explains += (w->checks[*count - 1].flags & CHECK_EXPLAIN) != 0;
+	return true;
 }
 
 /* A frame that came in parts: this is one of them. False: the carry holds a
@@ -52,6 +55,7 @@ static bool parse_part(struct worker *w, struct input *in, uint32_t *count)
 	if (!native_decode(s->carry, &w->extras[*count], &w->checks[*count]))
 		break_off(w, in->conn_idx);
 	w->checks[*count].conn_idx = in->conn_idx;
+	w->explains += (w->checks[*count].flags & CHECK_EXPLAIN) != 0;
 	(*count)++;
 	return true;
 }
@@ -63,7 +67,8 @@ static bool parse_native(struct worker *w, struct input *in, uint32_t *count)
 	const struct session *s = &w->sessions[in->conn_idx];
 
 	while (in->off < in->len && conn_reads(c)) {
-		if (*count == GATE_BATCH_MAX)
+		if (*count == GATE_BATCH_MAX ||
+		    unlikely(w->explains == GATE_EXPLAINS_MAX))
 			return false;
 		if (s->carry_len == 0 && parse_whole(w, in, count))
 			continue;
@@ -186,8 +191,8 @@ static uint32_t reply_native(struct worker *w, uint32_t at, uint32_t count)
 {
 	const struct check *c = &w->checks[at];
 	uint32_t idx = c->conn_idx, len, answered;
-	uint8_t *out =
-		conn_room(&w->conns, idx, native_reply_bytes(c->dialect));
+	uint8_t *out = conn_room(&w->conns, idx,
+				 native_answer_bytes(c, &w->verdicts[at]));
 
 	if (out == NULL)
 		return 1;

@@ -62,7 +62,7 @@ class Asked(Case):
                                  (131, 2, ALLOW))
                 self.assertEqual(more, (b'org'.ljust(24, b'\0'), 0, 0,
                                         0 if cut == 384 else 3, NOT_COUNTED,
-                                        NOT_COUNTED, cut == 384, bytes(7)))
+                                        NOT_COUNTED, cut == 384, 0, bytes(6)))
                 r, more = n.get(), n.take(64)
                 self.assertEqual((r.type, r.request_id, r.reason),
                                  (133, 3, NO_HOLD))

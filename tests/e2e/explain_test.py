@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Why a check is answered as it is: in the check itself, and by stilectl."""
 
+from harness import ALLOW, PEEK
+from native_long import EXPLAIN, Long, long_frame
 from stilectl_test import NO_KEY, Ctl, OK, REFUSED, TROUBLE
 
 ASK = {'X-Stile-Explain': '1'}
@@ -61,6 +63,36 @@ class Explained(Ctl):
         left = sorted(self.lines(r)['org']['remaining'] for r in answers)
         self.assertEqual(left, 30 * [0] + list(range(1, 11)))
         self.assertEqual(sum(r.status == 200 for r in answers), 10)
+
+    def test_native_tells_what_http_does(self):
+        with Long(self.d.native_sock) as n:
+            for said, flags in (({}, PEEK), ({'cost': 4}, 0), ({'cost': 1}, 0),
+                                ({'cost': 1, 'route': b'/ocr'}, PEEK)):
+                http = self.check(self.k['key'], X_Stile_Peek=1, **{
+                    'X_Stile_' + k.capitalize(): v.decode()
+                    if isinstance(v, bytes) else v for k, v in said.items()})
+                r = n.check(self.k['key'], flags=EXPLAIN | flags,
+                            request_id=7, **said)
+                timeless = [[{**x, 'reset_ms': 0, 'retry_ms': 0} for x in y]
+                            for y in (r.explain, http.json()['explain'])]
+                self.assertEqual(*timeless)
+                self.assertEqual(r.reason == ALLOW, http.status == 200)
+            self.assertEqual(n.check(self.k['key'], flags=PEEK).explain, [])
+            self.assertEqual(n.check(NO_KEY, flags=EXPLAIN).explain, [])
+
+    def test_many_native_ones_at_once_are_all_explained(self):
+        self.good('limit', 'set', '--org', self.o, 'each', 'off')
+        count = 100
+        with Long(self.d.native_sock) as n:
+            n.send(b''.join(
+                long_frame(self.k['key'], i, flags=EXPLAIN * (i % 3 != 0))
+                for i in range(count)))
+            got = [n.get() for _ in range(count)]
+        self.assertEqual({r.request_id for r in got}, set(range(count)))
+        self.assertEqual(sum(r.reason == ALLOW for r in got), 10)
+        for r in got:
+            self.assertEqual([x['name'] for x in r.explain],
+                             ['org'] if r.request_id % 3 else [])
 
     def test_explain_counts_nothing(self):
         for _ in range(3):

@@ -80,7 +80,7 @@ static uint8_t check_fault(const uint8_t *f)
 	size_t used = hash ? 32 : f[3];
 	uint8_t detail = DETAIL_NONE;
 
-	if (f[2] > (is_long(f) ? 3 : 1) || used > 64 || (hash && f[3] != 0) ||
+	if (f[2] > (is_long(f) ? 7 : 1) || used > 64 || (hash && f[3] != 0) ||
 	    !zero(f + 64 + used, 64 - used))
 		return DETAIL_FRAME;
 	if (is_long(f))
@@ -143,7 +143,7 @@ static void decode(const uint8_t *f, struct check *c, struct check_extra *e)
 	must(c->request_id == le(f + 8, 8));
 	must(c->reason == reason && c->detail == detail);
 	if (reason != REASON_ALLOW) {
-		must(c->credential == CREDENTIAL_NONE);
+		must(c->credential == CREDENTIAL_NONE && c->flags == 0);
 		return;
 	}
 	must(c->cost == le(f + 4, 4) && c->flags == f[2]);
@@ -165,7 +165,7 @@ static void check_long_reply(const uint8_t *out, bool settled,
 			     const struct verdict *v)
 {
 	if (id_is_none(v->org) && v->reason != REASON_ALLOW) {
-		must(zero(out + 64, 64));
+		must(zero(out + 64, 57) && zero(out + 122, 6));
 		return;
 	}
 	must(memcmp(out + 64, v->limit_name, 24) == 0);
@@ -174,22 +174,41 @@ static void check_long_reply(const uint8_t *out, bool settled,
 	     (v->hold_ms > UINT32_MAX ? UINT32_MAX : v->hold_ms));
 	must(le(out + 100, 4) == v->charged);
 	must(le(out + 104, 8) == v->credits && le(out + 112, 8) == v->budget);
-	must(out[120] == (v->flags & 1) && zero(out + 121, 7));
+	must(out[120] == (v->flags & 1) && zero(out + 122, 6));
+}
+
+static void check_line(const uint8_t *f, const uint8_t *out, unsigned number,
+		       const struct explain_line *l)
+{
+	must(out[0] == 192 && out[1] == number && out[2] == l->level);
+	must(out[3] == 1 && out[4] == l->algorithm && zero(out + 6, 2));
+	must(out[5] == ((l->flags & 3) | (l->allowed ? 4 : 0)));
+	must(memcmp(out + 8, f + 8, 8) == 0);
+	must(le(out + 16, 8) == l->limit && le(out + 24, 8) == l->remaining);
+	must(le(out + 32, 8) == l->window_ms && le(out + 40, 8) == l->reset_ms);
+	must(le(out + 48, 8) == l->retry_ms);
+	must(memcmp(out + 56, l->name, 24) == 0 && zero(out + 80, 16));
 }
 
 static void encode(const uint8_t *f, const struct check *c,
 		   const struct verdict *v)
 {
-	const size_t len = f[0] >= 3 && f[0] <= 5 ? 128 : 64;
+	const bool at_length = f[0] >= 3 && f[0] <= 5;
+	const bool told = is_long(f) && c->flags & 4 && v->explain != NULL;
+	const unsigned lines = told ? v->explain->count : 0;
+	const size_t len = (at_length ? 128 : 64) + (size_t)lines * 96;
 	uint8_t *out = malloc(len);
 
-	must(out != NULL && native_reply_bytes(f[0]) == len);
+	must(out != NULL && native_answer_bytes(c, v) == len);
 	memset(out, 0xa5, len);
 	native_encode(c, v, out);
+	for (unsigned i = 0; i < lines; i++)
+		check_line(f, out + 128 + 96 * i, i, &v->explain->lines[i]);
+	must(!at_length || out[121] == lines);
 	must(out[0] == (f[0] | 0x80));
 	must(out[1] == v->reason && out[2] == v->detail && out[3] == 1);
 	must(memcmp(out + 8, f + 8, 8) == 0);
-	if (len == 128)
+	if (at_length)
 		check_long_reply(out, f[0] == NATIVE_SETTLE, v);
 	if (id_is_none(v->org)) {
 		must(zero(out + 4, 4) && zero(out + 16, 48));
@@ -211,6 +230,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct check_extra e;
 	struct verdict v;
+	struct explain x;
 	struct check c;
 	uint8_t *frame;
 	size_t len;
@@ -221,6 +241,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(&v, 0, sizeof(v));
 	size -= len;
 	memcpy(&v, data + len, size < sizeof(v) ? size : sizeof(v));
+	memset(&x, 0x5a, sizeof(x));
+	if (size > sizeof(v))
+		memcpy(&x, data + len + sizeof(v),
+		       size - sizeof(v) < sizeof(x) ? size - sizeof(v)
+						    : sizeof(x));
+	x.count %= EXPLAIN_LINES_MAX + 1;
+	v.explain = size % 2 == 0 ? &x : NULL;
 	decode(frame, &c, &e);
 	encode(frame, &c, &v);
 	free(frame);

@@ -90,8 +90,23 @@ static uint32_t said(const struct check_extra *e)
 	return sum;
 }
 
+/* As many lines as the check says by what it is. */
+static const struct explain *explain(unsigned number, uint32_t sum)
+{
+	static struct explain all[GATE_EXPLAINS_MAX];
+
+	must(number < GATE_EXPLAINS_MAX);
+	all[number].count = (uint8_t)(sum % (EXPLAIN_LINES_MAX + 1));
+	for (unsigned i = 0; i < all[number].count; i++)
+		all[number].lines[i] = (struct explain_line){
+			.name = "org", .algorithm = 1, .limit = sum};
+	return &all[number];
+}
+
 static void decide(struct worker *w, uint32_t count)
 {
+	unsigned explained = 0;
+
 	for (uint32_t i = 0; i < count; i++) {
 		const struct check *c = &w->checks[i];
 		struct verdict *v = &w->verdicts[i];
@@ -117,6 +132,8 @@ static void decide(struct worker *w, uint32_t count)
 		v->reason = sum % 2 ? REASON_ALLOW : REASON_RATE_LIMITED;
 		v->limit = sum;
 		v->remaining = c->flags;
+		if (c->flags & CHECK_EXPLAIN)
+			v->explain = explain(explained++, sum);
 	}
 }
 

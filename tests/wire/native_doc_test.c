@@ -83,9 +83,9 @@ Test(native_doc, example_of_a_hash_is_what_the_codec_reads)
 static void expect_reply(const char *name, const struct check *check,
 			 const struct verdict *v)
 {
-	const size_t len = native_reply_bytes(check->dialect);
-	uint8_t want[NATIVE_LONG_REPLY_BYTES];
-	uint8_t out[NATIVE_LONG_REPLY_BYTES];
+	const size_t len = native_answer_bytes(check, v);
+	uint8_t want[NATIVE_ANSWER_MAX];
+	uint8_t out[NATIVE_ANSWER_MAX];
 
 	cr_assert_eq(doc_example(name, want, sizeof(want)), len);
 	native_encode(check, v, out);
@@ -183,4 +183,43 @@ Test(native_doc, examples_of_long_replies_are_what_the_codec_writes)
 			     .credits = 988,
 			     .budget = CREDITS_NONE};
 	expect_reply("reply-settle", &settle, &v);
+}
+
+Test(native_doc, example_of_an_explanation_is_what_the_codec_writes)
+{
+	static const struct explain explain = {
+		.count = 2,
+		.lines = {{.name = "org",
+			   .algorithm = 1,
+			   .limit = 100,
+			   .remaining = 7,
+			   .window_ms = 60000,
+			   .reset_ms = 58211,
+			   .retry_ms = 11412,
+			   .flags = EXPLAIN_DECIDED},
+			  {.name = "credits",
+			   .algorithm = EXPLAIN_CREDITS,
+			   .allowed = 1,
+			   .limit = 1000,
+			   .remaining = 980}},
+	};
+	struct check key = {.request_id = 5,
+			    .dialect = NATIVE_LONG_KEY,
+			    .flags = CHECK_EXPLAIN};
+	struct verdict v = {
+		.reason = REASON_RATE_LIMITED,
+		.limit = 100,
+		.remaining = 7,
+		.window_ms = 60000,
+		.reset_ms = 58211,
+		.retry_ms = 11412,
+		.org = {"Qx7Lm2Rt"},
+		.key = {"Ab3dE6gH"},
+		.limit_name = "org",
+		.credits = 980,
+		.budget = CREDITS_NONE,
+		.explain = &explain,
+	};
+
+	expect_reply("reply-explained", &key, &v);
 }

@@ -202,7 +202,7 @@ Test(native_long, every_unknown_flag_is_a_fault)
 	for (unsigned int flags = 0; flags < 256; flags++) {
 		good_long();
 		frame[2] = (uint8_t)flags;
-		if (flags > (CHECK_PEEK | CHECK_RESERVE)) {
+		if (flags > (CHECK_PEEK | CHECK_RESERVE | CHECK_EXPLAIN)) {
 			expect_refused(true, REASON_BAD_REQUEST, DETAIL_FRAME);
 		} else {
 			cr_assert(native_decode(frame, &extra, &c));
@@ -272,4 +272,98 @@ Test(native_settle, refuses_what_is_malformed)
 		frame[at] = 1;
 		expect_refused(true, REASON_BAD_REQUEST, DETAIL_FRAME);
 	}
+}
+
+/* ---- explanations ---- */
+
+static const struct explain explained = {
+	.count = 2,
+	.lines = {{.name = "org",
+		   .level = 0,
+		   .algorithm = 1,
+		   .allowed = 7,
+		   .limit = UINT64_C(0x2122232425262728),
+		   .remaining = UINT64_C(0x3132333435363738),
+		   .window_ms = UINT64_C(0x4142434445464748),
+		   .reset_ms = UINT64_C(0x5152535455565758),
+		   .retry_ms = UINT64_C(0x6162636465666768)},
+		  {.name = "abcdefghijklmnopqrstuvwx",
+		   .level = 4,
+		   .algorithm = 5,
+		   .flags = 0xff}},
+};
+
+Test(native_long, lines_follow_the_reply_that_is_to_be_explained)
+{
+	static const uint8_t want[] = {
+		0xc0, 0,    0,    1,    1,    4,    0,    0,    /* head */
+		0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, /* request id */
+		0x28, 0x27, 0x26, 0x25, 0x24, 0x23, 0x22, 0x21, /* limit */
+		0x38, 0x37, 0x36, 0x35, 0x34, 0x33, 0x32, 0x31, /* remaining */
+		0x48, 0x47, 0x46, 0x45, 0x44, 0x43, 0x42, 0x41, /* window */
+		0x58, 0x57, 0x56, 0x55, 0x54, 0x53, 0x52, 0x51, /* reset */
+		0x68, 0x67, 0x66, 0x65, 0x64, 0x63, 0x62, 0x61, /* retry */
+		'o',  'r',  'g',
+	};
+	static const uint8_t second[] = {0xc0, 1, 4, 1, 5, 3, 0, 0};
+	static const uint8_t zero[NATIVE_LINE_BYTES];
+	uint8_t less[NATIVE_LONG_REPLY_BYTES], out[NATIVE_ANSWER_MAX + 1];
+	struct verdict v = reserved;
+
+	good_long();
+	cr_assert(native_decode(frame, &extra, &c));
+	v.explain = &explained;
+	native_encode(&c, &v, less);
+	cr_assert_eq(less[121], 0, "nobody asked");
+	cr_assert_eq(native_answer_bytes(&c, &v), 128);
+	frame[2] = CHECK_EXPLAIN;
+	cr_assert(native_decode(frame, &extra, &c));
+	cr_assert_eq(native_answer_bytes(&c, &v), 128 + 2 * 96);
+	memset(out, 0xee, sizeof(out));
+	native_encode(&c, &v, out);
+	less[121] = 2;
+	cr_assert_eq(memcmp(out, less, sizeof(less)), 0);
+	cr_assert_eq(memcmp(out + 128, want, sizeof(want)), 0);
+	cr_assert_eq(memcmp(out + 128 + 59, zero, 96 - 59), 0);
+	cr_assert_eq(memcmp(out + 224, second, sizeof(second)), 0);
+	cr_assert_eq(memcmp(out + 224 + 56, "abcdefghijklmnopqrstuvwx", 24), 0);
+	cr_assert_eq(memcmp(out + 224 + 80, zero, 16), 0);
+	cr_assert_eq(out[320], 0xee);
+	v.explain = NULL;
+	cr_assert_eq(native_answer_bytes(&c, &v), 128);
+	native_encode(&c, &v, out);
+	cr_assert_eq(out[121], 0, "the key is not known");
+}
+
+Test(native_long, longest_explanation_has_room)
+{
+	static struct explain full = {.count = EXPLAIN_LINES_MAX};
+	static uint8_t out[NATIVE_ANSWER_MAX + 1];
+	struct verdict v = reserved;
+
+	good_long();
+	frame[2] = CHECK_EXPLAIN;
+	cr_assert(native_decode(frame, &extra, &c));
+	v.explain = &full;
+	cr_assert_eq(native_answer_bytes(&c, &v), NATIVE_ANSWER_MAX);
+	out[NATIVE_ANSWER_MAX] = 0xee;
+	native_encode(&c, &v, out);
+	cr_assert_eq(out[NATIVE_ANSWER_MAX], 0xee);
+	cr_assert_eq(out[NATIVE_ANSWER_MAX - 95], EXPLAIN_LINES_MAX - 1);
+}
+
+Test(native_long, what_is_refused_is_not_explained)
+{
+	struct verdict v = reserved;
+
+	v.explain = &explained;
+	good_long();
+	frame[2] = CHECK_EXPLAIN;
+	frame[16] = 1;
+	expect_refused(true, REASON_BAD_REQUEST, DETAIL_FRAME);
+	cr_assert_eq(native_answer_bytes(&c, &v), 128);
+	good_key();
+	frame[2] = CHECK_EXPLAIN;
+	expect_refused(true, REASON_BAD_REQUEST, DETAIL_FRAME);
+	cr_assert_eq(native_answer_bytes(&c, &v), 64);
 }

@@ -258,6 +258,7 @@ static size_t mixed_frame(uint8_t *frame, uint64_t i)
 	if (i % 7 == 2) {
 		frame[0] = NATIVE_LONG_KEY;
 		memcpy(frame + 192, "route", frame[164] = 5);
+		frame[2] = i / 7 % 3 ? CHECK_EXPLAIN : 0;
 	} else if (i % 7 == 5) {
 		frame[0] = NATIVE_SETTLE;
 		frame[3] = 0;
@@ -267,13 +268,23 @@ static size_t mixed_frame(uint8_t *frame, uint64_t i)
 	return native_request_bytes(frame[0]);
 }
 
+/* How long the answer to it is: the one key that is known has one rule. */
+static size_t mixed_answer(const uint8_t *frame, uint64_t i)
+{
+	bool explained = frame[0] == NATIVE_LONG_KEY &&
+			 frame[2] == CHECK_EXPLAIN && i % 3 == 0;
+
+	return native_reply_bytes(frame[0]) +
+	       (explained ? NATIVE_LINE_BYTES : 0);
+}
+
 /* Sizes that divide evenly never split a frame over two buffers. */
 Test(worker, frames_cut_anywhere_are_answered_once_each_and_in_order)
 {
 	enum { FRAMES = 20000 };
 	static uint8_t out[(FRAMES + 1) * NATIVE_LONG_REQUEST_BYTES];
 	static uint8_t in[FRAMES * NATIVE_LONG_REPLY_BYTES];
-	static uint8_t type[FRAMES];
+	static uint8_t type[FRAMES], len_of[FRAMES];
 	const uint8_t *at = in;
 	uint64_t s = seed();
 	size_t sent = 0, got = 0, asked = 0, answers = 0;
@@ -286,7 +297,8 @@ Test(worker, frames_cut_anywhere_are_answered_once_each_and_in_order)
 		size_t len = mixed_frame(out + asked, i);
 
 		type[i] = out[asked];
-		answers += native_reply_bytes(type[i]);
+		len_of[i] = (uint8_t)mixed_answer(out + asked, i);
+		answers += len_of[i];
 		asked += len;
 	}
 	while (got < answers) {
@@ -319,7 +331,12 @@ Test(worker, frames_cut_anywhere_are_answered_once_each_and_in_order)
 		cr_assert_eq(at[1], type[i] == NATIVE_SETTLE ? REASON_NO_HOLD
 				    : i % 3 ? REASON_INVALID_KEY
 					    : REASON_ALLOW);
-		at += native_reply_bytes(type[i]);
+		if (len_of[i] > NATIVE_LONG_REPLY_BYTES) {
+			cr_assert_eq(at[121], 1);
+			cr_assert_eq(at[128], NATIVE_LINE | 0x80);
+			cr_assert_eq(memcmp(at + 128 + 8, &id, sizeof(id)), 0);
+		}
+		at += len_of[i];
 	}
 	close(fd);
 	teardown();
