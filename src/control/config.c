@@ -6,6 +6,7 @@
 #include "control/config_option.h"
 #include "control/config_routes.h"
 #include "gate/layout.h"
+#include "state/registry.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -133,7 +134,8 @@ const struct option config_options[] = {
 	 AT(request_id_ttl_s), NULL,
 	 "The same request id of the same key with the same cost is charged "
 	 "once within this time; 0s: not remembered."},
-	{"holds", OPTION_COUNT, "holds", "16384", 0, 8388608, AT(holds), NULL,
+	{"holds", OPTION_COUNT, "holds", "16384", 0, REGISTRY_HOLDS_MAX,
+	 AT(holds), NULL,
 	 "Reservations and leases at a time; a sixteenth of them is for the "
 	 "admin API, of the others each worker has an equal part, and beyond "
 	 "it they are answered 503."},

@@ -43,6 +43,8 @@ struct arena_file;
 struct epoch;
 struct keytable;
 
+#define REGISTRY_HOLDS_MAX (1u << 22) /* that a block has room for */
+
 struct registry_options {
 	uint32_t max_orgs, max_projects, max_keys;
 	uint64_t ring_bytes;

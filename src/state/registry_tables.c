@@ -258,6 +258,10 @@ static int keep_or_make(struct registry *g, word_t *word, uint32_t count,
 	return r;
 }
 
+static_assert((uint64_t)REGISTRY_HOLDS_MAX * sizeof(struct hold) <=
+		      (uint64_t)sizeof(word_t) << RINGS_LOG2_MAX,
+	      "the largest block");
+
 static int keep_or_make_holds(struct registry *g)
 {
 	struct arena_header *h = g->arena->header;
