@@ -27,7 +27,8 @@
  *            thousand, and one new subject in fifty thousand.
  * Memory     in the arena's ring region; named by its block. The table takes
  *            the whole block: what the block's power of two leaves is entries.
- * Proof      tests/torture/subjects_torture.c
+ * Proof      tests/torture/subjects_torture.c (threads),
+ *            tests/interleave/subjects_interleave.c (all orders of a few)
  */
 #include "gate/claim.h"
 #include "gate/layout.h"

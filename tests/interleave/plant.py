@@ -51,6 +51,62 @@ MISTAKES = {
         'claim.c',
         'for (owner = 0; owner < ARENA_OWNERS; owner++) {',
         'for (owner = 0; owner < 1; owner++) {'),
+
+    # A claim of the bucket was lost or helped, and nobody looks again.
+    'no_second_look': (
+        'subjects.c',
+        'version = claim_settle(t->arena, &b->gate, c->counters);'
+        ' word = look(b, hash);',
+        'version = claim_settle(t->arena, &b->gate, c->counters);'),
+    # A mark is left where it is by who takes the subject.
+    'mark_stays': (
+        'subjects.c',
+        'return (name ^ (NAME_HASH(hash) | NAME_USED)) <= NAME_GEN_MASK;',
+        'return name_matches(name, name_wanted(hash));'),
+    # Freed as it was marked, without a look at what was charged since.
+    'no_second_rest': (
+        'subjects.c',
+        '!at_rest(subjects_state(t, entry_of(home, word)), arg))',
+        '(from == NAME_USED &&'
+        ' !at_rest(subjects_state(t, entry_of(home, word)), arg)))'),
+    # What was in use looks as if it never had been.
+    'freed_is_fresh': (
+        'subjects.c',
+        'return hash_and_state | ((name + 1) & NAME_GEN_MASK);',
+        'return hash_and_state == NAME_FREE ? NAME_FRESH :'
+        ' hash_and_state | ((name + 1) & NAME_GEN_MASK);'),
+    # Names that come back.
+    'no_generation': (
+        'subjects.c',
+        'return hash_and_state | ((name + 1) & NAME_GEN_MASK);',
+        'return hash_and_state | (name & NAME_GEN_MASK);'),
+    # No room, as it was seen word by word.
+    'full_at_a_glance': (
+        'subjects.c',
+        'if (claim_unchanged(&b->gate, version)) return SUBJECTS_FULL;',
+        'return SUBJECTS_FULL;'),
+    # A reader that does not ask whose state it has read.
+    'anybodys_state': (
+        'subjects.c',
+        'return name_matches(atomic_load_explicit('
+        '&t->buckets[home].names[i], memory_order_relaxed),'
+        ' name_wanted(hash));',
+        'return hash != 0;'),
+    # Takes what it looked up, at whatever version there is.
+    'any_version_of_bucket': (
+        'subjects.c',
+        'claim_add(c, words_of(b) + word, from,'
+        ' name_after(from, hash_and_state));'
+        ' return claim_commit(c, &b->gate, version);',
+        'claim_add(c, words_of(b) + word, from,'
+        ' name_after(from, hash_and_state));'
+        ' return claim_commit(c, &b->gate, version |'
+        ' claim_settle(c->arena, &b->gate, NULL));'),
+    # Freed at once: no wait for the sections that are open.
+    'no_grace': (
+        'subjects_interleave.c',
+        'if (!grace()) return false;',
+        '(void)grace();'),
 }
 
 
