@@ -26,7 +26,7 @@
 #define STACK_BYTES 16384u
 /* interleave_point() and _setjmp() below its frame. */
 #define STACK_MARGIN 512u
-#define REGIONS_MAX 16u
+#define REGIONS_MAX 32u
 #define DEPTH_MAX 4096u
 #define TABLE_MIN (UINT64_C(1) << 16)
 #define TABLE_MAX (UINT64_C(1) << 26) /* 1.5 GB */
@@ -154,7 +154,7 @@ void interleave_point(const volatile void *at, const char *op,
 
 void interleave_wrote(const volatile void *at, uint64_t from, uint64_t to)
 {
-	if (current == NULL)
+	if (current == NULL || looking)
 		return;
 	must(region_of(at) != NULL);
 	if (scenario->wrote == NULL)
