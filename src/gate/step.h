@@ -19,7 +19,8 @@
  *            organization): the gate's even value holds that instant, so no
  *            thread decides in another's past.
  * Proof      tests/gate/step_trace_test.c (against a serial execution),
- *            tests/torture/step_torture.c (threads)
+ *            tests/torture/step_torture.c (threads),
+ *            tests/interleave/step_interleave.c (all orders of a few, death)
  */
 #include "gate/claim.h"
 #include "gate/layout.h"

@@ -52,6 +52,36 @@ MISTAKES = {
         'for (owner = 0; owner < ARENA_OWNERS; owner++) {',
         'for (owner = 0; owner < 1; owner++) {'),
 
+    # An answer that changes nothing, from words of two versions.
+    'torn_answer': (
+        'step.c',
+        'return claim_unchanged(&s->org->gate, version);',
+        'return true;'),
+    # The budget is no part of the claim.
+    'beside_the_claim': (
+        'step.c',
+        'claim_add(s->claim, c->word, c->from, c->to); words++;',
+        'if (i == 1) atomic_store_explicit(c->word, c->to,'
+        ' memory_order_release);'
+        ' else claim_add(s->claim, c->word, c->from, c->to);'
+        ' words++;'),
+    # What was read at an older version is charged at this one.
+    'any_version_of_org': (
+        'step.c',
+        'if (!step_commit(s, version)) return 0;',
+        'if (!step_commit(s,'
+        ' claim_settle(s->arena, &s->org->gate, s->counters))) return 0;'),
+    # A lost claim is told as if it had got through.
+    'lost_is_won': (
+        'step.c',
+        'if (!step_commit(s, version)) return 0;',
+        'step_commit(s, version);'),
+    # Two checks change a word, each for itself.
+    'word_twice': (
+        'step.c',
+        'if (s->changes[i].word == w) return &s->changes[i];',
+        'if (w == NULL) return &s->changes[i];'),
+
     # A claim of the bucket was lost or helped, and nobody looks again.
     'no_second_look': (
         'subjects.c',
