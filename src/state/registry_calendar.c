@@ -49,21 +49,43 @@ static int raise(struct registry *g, const struct budget_record *budget,
 	return r == REGISTRY_EXISTS ? 0 : r;
 }
 
+struct telling {
+	struct registry *g;
+	bool nudged; /* one of the project's budgets was driven over one */
+};
+
+/* The budget as of now, or as its period has ended when it was nudged in that
+ * and nothing was charged since: a second is a long time before midnight. */
+static void read_told(const struct telling *t, const struct budget *b,
+		      struct budget_view *v)
+{
+	uint64_t used = claim_load(&b->used);
+	uint64_t returned = claim_load(&b->returned);
+
+	budget_read(b, used, returned, (uint64_t)registry_now_ms(t->g), v);
+	if (!t->nudged || v->period == BUDGET_PERIOD(used))
+		return;
+	v->period = BUDGET_PERIOD(used);
+	v->used = BUDGET_UNITS(used);
+	v->returned = BUDGET_PERIOD(returned) == v->period
+			      ? BUDGET_UNITS(returned)
+			      : 0;
+}
+
 static int tell_budget(const struct budget_record *budget, void *arg)
 {
-	struct registry *g = arg;
+	const struct telling *t = arg;
 	const struct budget *b =
-		&g->arena->projects[budget->project].budgets[budget->idx];
+		&t->g->arena->projects[budget->project].budgets[budget->idx];
 	struct budget_view v;
 	int r = 0;
 
-	budget_read(b, claim_load(&b->used), claim_load(&b->returned),
-		    (uint64_t)registry_now_ms(g), &v);
+	read_told(t, b, &v);
 	if (v.cap == BUDGET_NONE || v.cap == 0)
 		return 0;
 	for (unsigned i = 0; i < BUDGET_THRESHOLDS && r == 0; i++)
 		if (v.used - v.returned >= budget_threshold(v.cap, i))
-			r = raise(g, budget, &v, budget_thresholds[i]);
+			r = raise(t->g, budget, &v, budget_thresholds[i]);
 	return r;
 }
 
@@ -91,13 +113,14 @@ static void tell_thresholds(struct registry *g)
 		return;
 	for (slot = 1; slot < slots_read(&h->project_slots) && r == 0; slot++) {
 		struct project *p = &g->arena->projects[slot];
+		struct telling t = {
+			g, atomic_load_explicit(&p->attention,
+						memory_order_relaxed) != 0};
 
-		if (atomic_load_explicit(&p->attention, memory_order_relaxed) ==
-			    0 &&
-		    (g->told || !has_budget(p)))
+		if (!t.nudged && (g->told || !has_budget(p)))
 			continue;
 		atomic_store_explicit(&p->attention, 0, memory_order_relaxed);
-		r = records_each_budget(g->records, slot, tell_budget, g);
+		r = records_each_budget(g->records, slot, tell_budget, &t);
 		if (r != 0)
 			atomic_store_explicit(&p->attention, 1,
 					      memory_order_relaxed);

@@ -149,3 +149,64 @@ Test(registry_periods, removed_budget_is_left_alone)
 	registry_step(w.registry);
 	cr_expect_eq(claim_load(&budget(1)->period), period);
 }
+
+/* ---- thresholds ---- */
+
+static int count_event(const struct event_record *rec, void *arg)
+{
+	(void)rec;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static unsigned told(void)
+{
+	unsigned count = 0;
+
+	registry_step(w.registry);
+	cr_assert_eq(
+		records_each_event(w.records, false, 0, 0, count_event, &count),
+		0);
+	return count;
+}
+
+/* As a worker that drives it over a threshold does. */
+static void charge(uint64_t units)
+{
+	struct project *p = &w.arena.arena.projects[project];
+
+	slot_set_word(&budget(1)->used,
+		      BUDGET_WORD(claim_load(&budget(1)->period), units));
+	atomic_store(&p->attention, 1);
+	atomic_store(&w.arena.arena.header->attention, 1);
+}
+
+Test(registry_periods, threshold_of_the_last_second_is_told_in_the_next_period)
+{
+	cr_expect_eq(told(), 0);
+	charge(7);
+	pass(DAY_MS);
+	cr_expect_eq(told(), 3);
+	cr_expect_eq(told(), 3);
+	/* Once more, in this period. */
+	charge(7);
+	cr_expect_eq(told(), 6);
+	pass(2 * DAY_MS);
+	cr_expect_eq(told(), 6);
+}
+
+Test(registry_periods, threshold_that_a_lower_cap_would_have_had_is_not_told)
+{
+	struct budget_record b = {.project = project,
+				  .idx = 1,
+				  .units = 2,
+				  .period = BUDGET_PER_DAY};
+
+	charge(2);
+	cr_expect_eq(told(), 0);
+	pass(DAY_MS);
+	cr_assert_eq(registry_budget_set(w.registry, &b), 0);
+	world_die(&w);
+	world_start(&w);
+	cr_expect_eq(told(), 0);
+}
