@@ -286,7 +286,11 @@ class Hammer:
         sent_at, tag, cost = self.in_flight[sock]
         self.in_flight[sock] = None
         self.answered.append((sent_at, received_at, tag, cost, data[1]))
+        self.told(tag, cost, data)
         return True
+
+    def told(self, tag, cost, data):
+        """A whole answer, for those who need more of it."""
 
     def run(self, pick, until):
         """Sends what pick() returns, (tag, cost, frame), until `until()`;
