@@ -103,6 +103,10 @@ static const struct shape {
 	{"plain and not", {W}, {2}, 0, 0, {"=11", "1"}, 0, false},
 	{"death of plain", {W}, {2}, 0, 0, {"=1", "=11"}, 1, false},
 	{"a batch", {W}, {2}, 3, 3, {"11", "1"}, 0, false},
+	/* Not in a straight line: what is more than one check. */
+	{"long way", {W}, {1}, 2, 2, {"1p", "1p"}, 0, false},
+	{"long way, credits", {W, G}, {3, 3}, 2, 1, {"1p", "1p"}, 0, false},
+	{"death on the long way", {W}, {2}, 2, 1, {"1p", "1"}, 1, false},
 	{"a peek", {G}, {1}, 2, 2, {"1", "p,p"}, 0, false},
 	{"twice", {W}, {3}, 2, 3, {"1,1", "1"}, 0, true},
 	{"death", {W}, {2}, 2, 1, {"1", "1"}, 1, false},
