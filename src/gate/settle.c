@@ -190,15 +190,13 @@ static bool settle(struct gate *g, uint32_t slot, uint64_t state, uint64_t cost,
 				settle_more(&t, more);
 			charged = t.units + more;
 		}
-		v->credits = s->credits != NULL ? step_credits(s, t.route)
-						: CREDITS_NONE;
+		step_tell_left(s, t.project, t.route, v);
 		if (!step_commit(s, version)) {
 			counter_add(&g->counters->retries, 1);
 			continue;
 		}
 		v->reason = (uint8_t)reason;
 		v->charged = (uint32_t)charged;
-		v->budget = CREDITS_NONE;
 		v->org = s->org->id;
 		v->key = t.key->id;
 		if (t.project != NULL)

@@ -396,6 +396,7 @@ static void decide(struct step *s, struct ask *a)
 	a->tripped = -1;
 	a->shadow = a->outside_shadow;
 	if (a->once != NULL && repeated(s, a)) {
+		step_tell_left(s, a->project, a->route, v);
 		tell_least(s, a);
 		return;
 	}

@@ -231,6 +231,27 @@ void step_crossed(struct step *s, struct project *p);
 /* Draws from the pools, in order; the caller has seen that it suffices. */
 void step_draw(struct step *s, uint64_t units, uint64_t route);
 uint64_t step_credits(const struct step *s, uint64_t route);
+
+/* Tells what credits, and the tighter of the budgets, have left by now. */
+static inline void step_tell_left(const struct step *s, const struct project *p,
+				  uint64_t route, struct verdict *v)
+{
+	unsigned i;
+
+	v->credits = s->credits != NULL ? step_credits(s, route) : CREDITS_NONE;
+	v->budget = CREDITS_NONE;
+	for (i = 0; p != NULL && i < PROJECT_BUDGETS_MAX; i++) {
+		const struct budget *b = &p->budgets[i];
+		struct budget_view view;
+
+		if (claim_load(&b->cap) == BUDGET_NONE)
+			continue;
+		budget_read(b, step_value(s, &b->used),
+			    step_value(s, &b->returned), s->wall_ms, &view);
+		v->budget = view.left < v->budget ? view.left : v->budget;
+	}
+}
+
 /* False: lost, nothing changed. */
 bool step_commit(struct step *s, uint64_t version);
 

@@ -432,6 +432,20 @@ static inline uint64_t o_budgets_wait(struct oracle *o, const struct o_ask *a,
 	return wait;
 }
 
+/* What is left for checks like these, as replies tell it. */
+static inline void o_left(struct oracle *o, unsigned project, unsigned route,
+			  struct o_answer *out)
+{
+	unsigned i;
+
+	out->credits = o->pools_count > 0 ? o_credits(o, route) : CREDITS_NONE;
+	out->budget = CREDITS_NONE;
+	for (i = 0; project != 0 && i < O_BUDGETS; i++)
+		if (o->budgets[project][i].on &&
+		    o_budget_left(o, project, i) < out->budget)
+			out->budget = o_budget_left(o, project, i);
+}
+
 /* Asks; when it is allowed and no peek, charges. */
 static inline struct o_answer o_check(struct oracle *o, const struct o_ask *a,
 				      uint64_t ns, uint64_t hold_id)
@@ -447,6 +461,7 @@ static inline struct o_answer o_check(struct oracle *o, const struct o_ask *a,
 	if (id != NULL) {
 		out.repeated = true;
 		out.hold_id = id->hold;
+		o_left(o, project, a->route, &out);
 		o_least(o, a, ns, &out);
 		o->repeated++;
 		return out;
@@ -484,12 +499,7 @@ static inline struct o_answer o_check(struct oracle *o, const struct o_ask *a,
 	}
 	if (out.reason == REASON_ALLOW && !a->peek) {
 		o_admit(o, a, ns, hold_id, shadow, &out);
-		if (o->pools_count > 0)
-			out.credits = o_credits(o, a->route);
-		for (i = 0; project != 0 && i < O_BUDGETS; i++)
-			if (o->budgets[project][i].on &&
-			    o_budget_left(o, project, i) < out.budget)
-				out.budget = o_budget_left(o, project, i);
+		o_left(o, project, a->route, &out);
 	}
 	o_least(o, a, ns, &out);
 	if (out.reason != REASON_ALLOW)
@@ -520,7 +530,6 @@ static inline struct o_answer o_settle(struct oracle *o, uint64_t id,
 	if (h == NULL)
 		return out;
 	out.reason = REASON_ALLOW;
-	out.credits = out.budget = CREDITS_NONE;
 	project = o->key_project[h->key];
 	if (cost == SETTLE_AS_RESERVED)
 		cost = h->units;
@@ -558,8 +567,7 @@ static inline struct o_answer o_settle(struct oracle *o, uint64_t id,
 			if (o->budgets[project][i].on)
 				o_budget_charge(o, project, i, more);
 	}
-	if (o->pools_count > 0)
-		out.credits = o_credits(o, h->route);
+	o_left(o, project, h->route, &out);
 	h->id = 0;
 	o->settled++;
 	return out;

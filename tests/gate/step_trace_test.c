@@ -322,6 +322,8 @@ static void settle(void)
 		     t.step, v.charged, w.charged);
 	cr_assert_eq(v.credits, w.credits, "step %u: credits %lu, not %lu",
 		     t.step, v.credits, w.credits);
+	cr_assert_eq(v.budget, w.budget, "step %u: budget %lu, not %lu", t.step,
+		     v.budget, w.budget);
 	if (w.reason == REASON_NO_HOLD)
 		return;
 	cr_assert(id_equal(v.key, t.s.f.arena->keys[key].id));
