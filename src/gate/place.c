@@ -113,19 +113,22 @@ static bool full_since_boot(const struct gate *g, const struct subjects *table,
 	return (r->flags & RULE_SHADOW) == 0;
 }
 
-/* There is no room for another subject of rule `i`. */
+/* There is no room for another subject of rule `i`. Who only looks is told the
+ * same, and is not counted. */
 static void full_table(struct gate *g, struct ask *a, unsigned i)
 {
 	const struct rule *r = &g->step.plan->rules[i];
 	bool pass = (r->flags & (RULE_FULL_PASS | RULE_SHADOW)) != 0;
 
-	/* PAIRS: nothing: a number to be shown. */
-	atomic_fetch_add_explicit(&((struct rule *)(uintptr_t)r)->full, 1,
-				  memory_order_relaxed);
-	counter_add(&g->counters->subjects_full, 1);
+	if (!looks(a)) {
+		/* PAIRS: nothing: a number to be shown. */
+		atomic_fetch_add_explicit(&((struct rule *)(uintptr_t)r)->full,
+					  1, memory_order_relaxed);
+		counter_add(&g->counters->subjects_full, 1);
+	}
 	if (unlikely(a->explain != NULL))
 		explain_full(a->explain, r, i, pass);
-	if (!pass)
+	if (!pass && !denied_before(a))
 		a->refused = REASON_FULL;
 }
 
@@ -151,7 +154,8 @@ static void place_rule(struct gate *g, struct ask *a, unsigned i, uint32_t org,
 		return;
 	entry = looks(a) ? subjects_find(&table, subject)
 			 : subjects_take(&table, &g->claim, subject);
-	if (entry == SUBJECTS_FULL && looks(a)) {
+	if (entry == SUBJECTS_FULL && looks(a) &&
+	    subjects_room(&table, subject)) {
 		at->meter = &g->rest.meter;
 		at->entries = g->rest_entries;
 		at->entries_log2 = 3;

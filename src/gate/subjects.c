@@ -269,6 +269,11 @@ bool subjects_is(const struct subjects *t, uint32_t entry, uint64_t hash)
 			    name_wanted(hash));
 }
 
+bool subjects_room(const struct subjects *t, uint64_t hash)
+{
+	return vacancy(&t->buckets[subjects_home(t, hash)], hash) != NOWHERE;
+}
+
 /* There is none, or it is retiring, or somebody else is at it. `word` was
  * looked up after `version` had been loaded. */
 static __attribute__((noinline)) uint32_t

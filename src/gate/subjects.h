@@ -103,6 +103,8 @@ uint32_t subjects_take(const struct subjects *t, struct claim *c,
  * so afterwards; if not, the subject has no entry and is at rest. */
 uint32_t subjects_find(const struct subjects *t, uint64_t hash);
 bool subjects_is(const struct subjects *t, uint32_t entry, uint64_t hash);
+/* Would a subject that has no entry be given one just now? */
+bool subjects_room(const struct subjects *t, uint64_t hash);
 
 static inline void *subjects_state(const struct subjects *t, uint32_t entry)
 {

@@ -259,6 +259,7 @@ Test(explain, no_room_for_a_subject_is_told)
 		fixture_window(1000, 1000 * MS),
 		table_rule(fixture_gcra(5, 1000000000), "each", LEVEL_KEY, 1)};
 	struct verdict v = {.reason = REASON_ALLOW};
+	uint64_t counted;
 	uint32_t key = 0;
 
 	gate_scene_org(&scene, 1, rules, 2);
@@ -270,6 +271,12 @@ Test(explain, no_room_for_a_subject_is_told)
 	v = explained(key, 1, 0, NULL);
 	cr_assert_eq(v.reason, REASON_FULL);
 	expect(&v, "each", false, 5, 0, EXPLAIN_DECIDED);
+	counted = atomic_load(&scene.gate.counters->subjects_full);
+	v = explained(key, 1, CHECK_PEEK, NULL);
+	cr_assert_eq(v.reason, REASON_FULL, "who looks is told the same");
+	expect(&v, "each", false, 5, 0, EXPLAIN_DECIDED);
+	cr_assert_eq(atomic_load(&scene.gate.counters->subjects_full), counted);
+	cr_assert_eq(explained(1, 1, CHECK_PEEK, NULL).reason, REASON_ALLOW);
 }
 
 Test(explain, an_unknown_key_has_none)
