@@ -27,6 +27,23 @@ static void change(struct claim *c, word_t *w, uint64_t to)
 		claim_add(c, w, from, to);
 }
 
+/* Decisions know two ends. What they counted behind the second one, when the
+ * machine slept for longer and woke before its control thread did, belongs to
+ * the period that they could not know. */
+static void count_on(struct claim *c, struct budget *b, uint32_t number)
+{
+	uint32_t last = (uint32_t)claim_load(&b->period) + 2;
+	uint64_t used = claim_load(&b->used);
+	uint64_t returned = claim_load(&b->returned);
+
+	if (BUDGET_PERIOD(used) != last || number <= last)
+		return;
+	change(c, &b->used, BUDGET_WORD(number, BUDGET_UNITS(used)));
+	if (BUDGET_PERIOD(returned) == last)
+		change(c, &b->returned,
+		       BUDGET_WORD(number, BUDGET_UNITS(returned)));
+}
+
 static int publish(void *arg, uint32_t member, const struct period *period)
 {
 	struct claim *c = arg;
@@ -39,6 +56,7 @@ static int publish(void *arg, uint32_t member, const struct period *period)
 	do {
 		version = claim_settle(a, gate, c->counters);
 		claim_begin(c);
+		count_on(c, b, period->number);
 		change(c, &b->period, period->number);
 		change(c, &b->ends_ms, period->end_ms);
 		change(c, &b->next_ends_ms, period->next_end_ms);

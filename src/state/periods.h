@@ -8,7 +8,9 @@
  * Publishes period, ends_ms and next_ends_ms of struct budget (gate/layout.h),
  * together, under claim of the organization's gate. Decisions find out by
  * themselves that a period has ended and that the next one runs; so a step may
- * come late by up to the length of a period and nothing is counted wrong.
+ * come late by up to the length of a period and nothing is counted wrong. When
+ * it comes later (the machine slept), what was counted since it woke is counted
+ * in the period that runs.
  *
  * Forward    a step changes a budget only when its period has ended in civil
  *            time, to a later one: the three words grow.

@@ -3,6 +3,7 @@
 
 #include "../gate/fixture.h"
 #include "base/rfc3339.h"
+#include "gate/step.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -105,6 +106,36 @@ Test(periods, one_claim_changes_all_three_words)
 	cr_assert_eq(fixture_get(gate), version + 2, "nothing has changed");
 	periods_step(periods, at("2026-11-26T00:00:00Z"));
 	cr_assert_eq(fixture_get(gate), version + 4);
+}
+
+/* Decisions count behind the second end before a step tells them where they
+ * are: the machine slept for long. */
+Test(periods, step_that_comes_too_late_counts_on)
+{
+	uint64_t now = at("2026-11-25T12:00:00Z");
+	struct budget *b = budget(1, 0);
+	struct budget_view v;
+	uint32_t known;
+
+	fixture_set(&b->cap, 10);
+	cr_assert_eq(periods_set(periods, 1, 0, PERIOD_DAY, "UTC", 0, now), 0);
+	known = (uint32_t)fixture_get(&b->period) + 2;
+	now = at("2027-03-01T12:00:00Z");
+	fixture_set(&b->used, BUDGET_WORD(known, 7));
+	fixture_set(&b->returned, BUDGET_WORD(known, 1));
+	periods_step(periods, now);
+	expect(b, PERIOD_DAY, "UTC", 0, now);
+	budget_read(b, fixture_get(&b->used), fixture_get(&b->returned), now,
+		    &v);
+	cr_assert_eq(v.left, 4, "no second budget for the same day");
+	/* In time: the next period is a new one. */
+	now = at("2027-03-02T00:00:00Z");
+	fixture_set(&b->used, BUDGET_WORD(fixture_get(&b->period) + 1, 2));
+	periods_step(periods, now);
+	budget_read(b, fixture_get(&b->used), fixture_get(&b->returned), now,
+		    &v);
+	cr_assert_eq(v.left, 8);
+	cr_assert_eq(BUDGET_PERIOD(fixture_get(&b->returned)), v.period - 1);
 }
 
 Test(periods, zone_and_anchor_can_be_changed)
