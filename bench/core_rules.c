@@ -5,6 +5,7 @@
 #include "gate/outside.h"
 #include "gate/step.h"
 #include "gate/subjects.h"
+#include "gate/window.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -162,7 +163,7 @@ static void fetch(const struct core_thread *t, const struct core_key *const *k)
 			continue;
 		}
 		if (shapes[t->stage->plan].windows > 0)
-			meter_prefetch(a, &org->first);
+			window_prefetch(a, &org->first);
 		for (size_t at = 0; at < words * sizeof(struct meter);
 		     at += LINE_BYTES)
 			__builtin_prefetch((const uint8_t *)m + at, 1);

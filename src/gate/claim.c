@@ -59,6 +59,14 @@ static inline word_t *word_at(struct arena *a, uint64_t off)
 	return (word_t *)(void *)(a->base + off);
 }
 
+/* Any number of bytes: it may be of a damaged arena. */
+static inline unsigned words_in(uint64_t bytes)
+{
+	return bytes <= sizeof(struct claim_word) * CLAIM_WORDS_MAX
+		       ? (unsigned)(bytes / sizeof(struct claim_word))
+		       : CLAIM_WORDS_MAX + 1;
+}
+
 static inline void swing(word_t *w, uint64_t from, uint64_t to)
 {
 	/* PAIRS: claim_load(), acquire. Publishes nothing but the word itself
@@ -95,17 +103,19 @@ bool claim_commit_to(struct claim *c, word_t *gate, uint64_t version,
 		     uint64_t next)
 {
 	struct descriptor *d = c->descriptor;
+	uint8_t *base = c->arena->base;
 	uint64_t seq = ++c->seq;
 	uint64_t name = seq << 8 | (uint64_t)c->owner << 1 | 1;
 	uint64_t expected = version;
-	struct claim_word *w;
+	struct claim_word *w, *end = c->next;
 
 	check_hot((version & 1) == 0 && (next & 1) == 0 && next > version);
 	/* PAIRS: copy_decision(), acquire; the reason is claim_add()'s. */
 	atomic_store_explicit(&d->gate_off, claim_offset(c->arena, gate),
 			      memory_order_release);
 	atomic_store_explicit(&d->gate_next, next, memory_order_release);
-	atomic_store_explicit(&d->count, (uint64_t)(c->next - d->words),
+	atomic_store_explicit(&d->bytes,
+			      (uint64_t)((uintptr_t)end - (uintptr_t)d->words),
 			      memory_order_release);
 	atomic_store_explicit(&d->last_seq, seq, memory_order_release);
 	/* PAIRS: copy_decision(), acquire on seq. Publishes all fields above.
@@ -119,10 +129,11 @@ bool claim_commit_to(struct claim *c, word_t *gate, uint64_t version,
 						     memory_order_relaxed))
 		return false;
 
-	for (w = d->words; w < c->next; w++)
+	for (w = d->words; w < end; w++)
 		/* PAIRS: nothing. Our own stores, read back. */
-		swing(word_at(c->arena, atomic_load_explicit(
-						&w->off, memory_order_relaxed)),
+		swing((word_t *)(void *)(base + atomic_load_explicit(
+							&w->off,
+							memory_order_relaxed)),
 		      atomic_load_explicit(&w->from, memory_order_relaxed),
 		      atomic_load_explicit(&w->to, memory_order_relaxed));
 	/* The gate's release also publishes the words: PAIRS claim_settle(). */
@@ -147,7 +158,7 @@ static bool copy_decision(struct arena *a, uint64_t name, struct decision *out)
 	out->gate_next =
 		atomic_load_explicit(&d->gate_next, memory_order_acquire);
 	out->count =
-		(unsigned)atomic_load_explicit(&d->count, memory_order_acquire);
+		words_in(atomic_load_explicit(&d->bytes, memory_order_acquire));
 	if (out->count > CLAIM_WORDS_MAX)
 		return false;
 	for (i = 0; i < out->count; i++) {
@@ -215,7 +226,8 @@ static bool place_sane(uint64_t off)
 bool claim_descriptor_sane(const struct descriptor *d)
 {
 	/* PAIRS: nothing, here and below. The owners are dead. */
-	uint64_t count = atomic_load_explicit(&d->count, memory_order_relaxed);
+	unsigned count =
+		words_in(atomic_load_explicit(&d->bytes, memory_order_relaxed));
 	unsigned i;
 
 	if (atomic_load_explicit(&d->seq, memory_order_relaxed) == 0)

@@ -90,11 +90,13 @@ static inline uint64_t claim_offset(const struct arena *a, const word_t *w)
 /* begin, add each word at most once, commit. */
 static inline struct claim_word *claim_begin(struct claim *c)
 {
+	struct descriptor *d = c->descriptor;
+
 	/* PAIRS: copy_decision(), second load of seq. The stores of the fields
 	 * below are releases, so a helper that saw one of them sees this
 	 * zero (or something newer) too; relaxed is enough here. */
-	atomic_store_explicit(&c->descriptor->seq, 0, memory_order_relaxed);
-	return c->next = c->descriptor->words;
+	atomic_store_explicit(&d->seq, 0, memory_order_relaxed);
+	return c->next = d->words;
 }
 
 /* Writes one word of the decision; the next goes where it returns, and in the

@@ -6,6 +6,7 @@
 #include "base/counters.h"
 #include "base/sha256.h"
 #include "gate/place.h"
+#include "gate/window.h"
 
 #define MS_PER_MINUTE 60000u
 
@@ -215,7 +216,7 @@ static void group(struct gate *g, unsigned count)
 		if (org == 0)
 			g->groups.org[i] = 0;
 		else if (join(&g->groups, i, org))
-			meter_prefetch(a, &a->orgs[org].first);
+			window_prefetch(a, &a->orgs[org].first);
 	}
 }
 

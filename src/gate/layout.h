@@ -257,8 +257,12 @@ struct access {
 #define USED_CHECKS(w) ((w) >> USED_UNIT_BITS)
 static inline uint64_t used_add(uint64_t w, uint64_t units, uint64_t checks)
 {
-	return ((w + (checks << USED_UNIT_BITS)) & ~USED_UNIT_MASK) |
-	       ((w + units) & USED_UNIT_MASK);
+	uint64_t to = w + units;
+
+	/* The units begin again, the checks are not more for it. */
+	if (__builtin_expect((to ^ w) >> USED_UNIT_BITS != 0, 0))
+		to -= UINT64_C(1) << USED_UNIT_BITS;
+	return to + (checks << USED_UNIT_BITS);
 }
 
 enum denial { /* what `denied` is counted by */
@@ -399,7 +403,7 @@ struct descriptor {
 	word_t last_seq;  /* the owner's: continues after a restart */
 	word_t gate_off;  /* whose gate */
 	word_t gate_next; /* what the gate becomes when all words are in */
-	word_t count;
+	word_t bytes;     /* of the words in use */
 	word_t spare[3];
 	struct claim_word words[CLAIM_WORDS_MAX];
 } LINE_ALIGNED;

@@ -322,20 +322,6 @@ bool meter_rests(const struct rule *rule, struct arena *a,
 	}
 }
 
-void meter_prefetch(const struct arena *a, const struct meter *meter)
-{
-	/* PAIRS: nothing; a hint, and a hint where to look. */
-	uint64_t hint =
-		atomic_load_explicit(&meter->level, memory_order_relaxed);
-	uint64_t ring =
-		atomic_load_explicit(&meter->ring, memory_order_relaxed);
-	uint64_t mask = (UINT64_C(1) << RING_LOG2(ring)) - 1;
-	word_t *entries = ring_entries(a, ring);
-
-	__builtin_prefetch(&entries[((hint >> 32) + 1) & mask], 1);
-	__builtin_prefetch(&entries[hint & mask]);
-}
-
 unsigned meter_ring_log2(uint32_t limit)
 {
 	unsigned log2 = 3;

@@ -151,9 +151,6 @@ bool meter_rests(const struct rule *rule, struct arena *a,
 		 const struct meter *meter, word_t *entries,
 		 unsigned entries_log2, const struct instant *now);
 
-/* A hint that fetches what view_read() will read. */
-void meter_prefetch(const struct arena *a, const struct meter *meter);
-
 /* log2 of the ring entries that a limit needs (8 at least: a line). Above
  * METER_EXACT_MAX the ring is METER_COARSE_LOG2. */
 #define METER_EXACT_MAX 65536u

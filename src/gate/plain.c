@@ -61,8 +61,10 @@ deny(struct view v, const struct plain_ask *a, uint32_t before)
 
 /* A word stands in a claim once: what several checks add to the total of
  * their key is added by the first of them. `allowed`: a bit for each. */
-static inline void add_keys(struct claim *c, const struct plain_ask *asks,
-			    unsigned count, uint32_t allowed)
+static inline struct claim_word *add_keys(const struct claim *c,
+					  struct claim_word *at,
+					  const struct plain_ask *asks,
+					  unsigned count, uint32_t allowed)
 {
 	unsigned i, j;
 
@@ -82,9 +84,11 @@ static inline void add_keys(struct claim *c, const struct plain_ask *asks,
 		for (j = i + 1; j < count; j++)
 			if (asks[j].key == key && (allowed >> j & 1))
 				to = used_add(to, asks[j].cost, 1);
-		claim_add(c, &key->used, old, to);
+		at = claim_put(c, at, &key->used, old, to);
 	}
+	return at;
 }
+static_assert(1 + PLAIN_ASKS_MAX <= CLAIM_WORDS_MAX, "they fit");
 
 static __attribute__((always_inline)) inline enum plain_end
 run(struct claim *c, struct org *org, const struct plan *plan,
@@ -129,9 +133,9 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 		window_charge(&v, EXACT_BITS, true, (uint32_t)units);
 		reset_ms = window_rests_ms(&v);
 		retry_ms = window_more_ms(&v);
-		claim_begin(c);
-		claim_add(c, v.word, v.from, v.to);
-		add_keys(c, asks, count, allowed);
+		c->next = add_keys(
+			c, claim_put(c, claim_begin(c), v.word, v.from, v.to),
+			asks, count, allowed);
 		if (unlikely(!claim_commit_to(c, &org->gate, version, next))) {
 			if (c->counters != NULL)
 				counter_add(&c->counters->retries, 1);

@@ -54,6 +54,22 @@ static inline word_t *ring_entries(const struct arena *a, uint64_t ring)
 	return (word_t *)(void *)(a->rings + RING_PLACE(ring) * LINE_BYTES);
 }
 
+/* A hint that fetches what will be read; of a GCRA some line or other. */
+static inline void window_prefetch(const struct arena *a,
+				   const struct meter *meter)
+{
+	/* PAIRS: nothing; a hint, and a hint where to look. */
+	uint64_t hint =
+		atomic_load_explicit(&meter->level, memory_order_relaxed);
+	uint64_t ring =
+		atomic_load_explicit(&meter->ring, memory_order_relaxed);
+	uint64_t mask = (UINT64_C(1) << RING_LOG2(ring)) - 1;
+	word_t *entries = ring_entries(a, ring);
+
+	__builtin_prefetch(&entries[((hint >> 32) + 1) & mask], 1);
+	__builtin_prefetch(&entries[hint & mask]);
+}
+
 /* Ticks until what has this stamp leaves: its tick may have ended just before
  * the next began, hence one more than the window. */
 static inline uint64_t leaves_in(const struct view *v, uint64_t stamp)

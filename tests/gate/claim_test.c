@@ -223,9 +223,10 @@ Test(claim, descriptor_that_we_cannot_have_written_is_not_sane)
 	cr_assert(claim_commit(&s.claim, s.gate, 0));
 	cr_assert(claim_descriptor_sane(d));
 
-	fixture_set(&d->count, CLAIM_WORDS_MAX + 1);
+	fixture_set(&d->bytes,
+		    (CLAIM_WORDS_MAX + 1) * sizeof(struct claim_word));
 	cr_assert_not(claim_descriptor_sane(d), "count");
-	fixture_set(&d->count, CLAIM_WORDS_MAX);
+	fixture_set(&d->bytes, CLAIM_WORDS_MAX * sizeof(struct claim_word));
 
 	fixture_set(&d->words[15].off, ARENA_BYTES);
 	cr_assert_not(claim_descriptor_sane(d), "beyond the arena");
@@ -235,7 +236,7 @@ Test(claim, descriptor_that_we_cannot_have_written_is_not_sane)
 	cr_assert_not(claim_descriptor_sane(d), "among the descriptors");
 	fixture_set(&d->words[15].off, ARENA_ORGS_AT + 4);
 	cr_assert_not(claim_descriptor_sane(d), "not a word");
-	fixture_set(&d->count, 15);
+	fixture_set(&d->bytes, 15 * sizeof(struct claim_word));
 	cr_assert(claim_descriptor_sane(d), "beyond count");
 	fixture_set(&d->gate_off, 0);
 	cr_assert_not(claim_descriptor_sane(d), "gate");

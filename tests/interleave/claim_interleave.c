@@ -96,7 +96,7 @@ static void decided(uint64_t version, uint64_t name)
 	must(peek(&d->seq) == name >> 8);
 	must(peek(&d->gate_off) == claim_offset(&arena, &memory.gate));
 	must(peek(&d->gate_next) == version + 2);
-	must(peek(&d->count) == CLAIMED);
+	must(peek(&d->bytes) == CLAIMED * sizeof(struct claim_word));
 	for (i = 0; i < CLAIMED; i++) {
 		uint64_t w = (peek(&d->words[i].off) -
 			      claim_offset(&arena, memory.words)) /

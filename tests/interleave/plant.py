@@ -16,7 +16,7 @@ MISTAKES = {
     # An owner fills its descriptor while `seq` still says it is complete.
     'no_invalid_seq': (
         'claim.h',
-        'atomic_store_explicit(&c->descriptor->seq, 0, memory_order_relaxed);',
+        'atomic_store_explicit(&d->seq, 0, memory_order_relaxed);',
         ''),
     # A denial that is not confirmed.
     'blind_denial': (

@@ -157,11 +157,12 @@ Test(arena, descriptors_that_nobody_wrote_are_not_followed)
 		must_open(false);
 		d = &f.arena.descriptors[5];
 		set(&d->gate_off, ARENA_ORGS_AT);
-		set(&d->count, 1);
+		set(&d->bytes, sizeof(struct claim_word));
 		set(&d->words[0].off, ARENA_ORGS_AT + 8);
 		set(&d->seq, 9);
 		if (kind == 0)
-			set(&d->count, CLAIM_WORDS_MAX + 1);
+			set(&d->bytes,
+			    (CLAIM_WORDS_MAX + 1) * sizeof(struct claim_word));
 		else if (kind == 1)
 			set(&d->gate_off, ARENA_BYTES);
 		else if (kind == 2)
