@@ -82,7 +82,7 @@ struct registry {
 	 * trial that is not granted yet. */
 	uint16_t *untried;
 	uint32_t untried_cursor; /* organization */
-	bool told; /* thresholds crossed before this start */
+	bool told;               /* thresholds crossed before this start */
 	/* OWNER_GATE: decides checks of the admin API, ends holds. */
 	struct gate *gate;
 	struct counters counters;
