@@ -28,6 +28,7 @@ static inline struct view copy_of(const struct view *v)
 	c.from = v->from;
 	c.to = v->to;
 	c.now = v->now;
+	c.level = 0; /* of no window */
 	c.base = v->base;
 	c.entries = v->entries;
 	c.mask = v->mask;
