@@ -193,26 +193,25 @@ static uint64_t units(void)
 		INSTANT_BIAS_NS + UINT64_C(100000),
 		(INSTANT_BIAS_NS + UINT64_C(100000)) / CLOCK_TICK_NS};
 	uint64_t used = memory.key.used;
-	struct {
-		struct plan head;
-		struct rule rule;
-	} one;
+	_Alignas(LINE_BYTES)
+		uint8_t bytes[sizeof(struct plan) + sizeof(struct rule)];
+	struct plan *one = (void *)bytes;
 	struct claim none;
 	unsigned i;
 
 	/* Whose descriptor nobody else looks at: nothing is claimed. */
 	claim_init(&none, &arena, OWNER_CONTROL, NULL);
 	for (i = 0; i < plan()->rules_count; i++) {
-		memset(&one, 0, sizeof(one));
-		one.head.rules_count = 1;
-		one.rule = plan()->rules[i];
+		memset(bytes, 0, sizeof(bytes));
+		one->rules_count = 1;
+		one->rules[0] = plan()->rules[i];
 		memset(&observer, 0, offsetof(struct step, asks[1]));
 		/* At no cost, which nothing denies. */
 		ask(&observer, 0, 0, true);
 		observer.step.arena = &arena;
 		observer.step.claim = &none;
 		observer.step.org = &memory.org;
-		observer.step.plan = &one.head;
+		observer.step.plan = one;
 		step_run(&observer.step, &late, WALL_MS);
 		must(used_of(shape->limits[i], observer.verdicts[0].remaining,
 			     0) == USED_UNITS(used));
