@@ -26,6 +26,36 @@ int call_and_show(struct ctl *c, const struct kind *k, const char *method,
 	return CTL_OK;
 }
 
+int call_and_judge(struct ctl *c, const char *path, json_t *body,
+		   void (*show)(const json_t *answer))
+{
+	struct reply reply;
+	const char *message;
+	bool allowed;
+	int rc = api_call(c, "POST", api_path(path, "", ""), body, &reply);
+
+	json_decref(body);
+	if (rc != CTL_OK)
+		return rc;
+	allowed = json_is_true(json_object_get(reply.json, "allowed"));
+	message = json_string_value(json_object_get(reply.json, "message"));
+	if (ctl_json(c)) {
+		print_json(reply.json);
+	} else if (allowed) {
+		puts("allow");
+		show(reply.json);
+	} else {
+		printf("deny (%" JSON_INTEGER_FORMAT "): ",
+		       json_integer_value(
+			       json_object_get(reply.json, "status")));
+		print_text(stdout, message ? message : "");
+		putchar('\n');
+		show(reply.json);
+	}
+	reply_deinit(&reply);
+	return allowed ? CTL_OK : CTL_REFUSED;
+}
+
 int call_and_tell(struct ctl *c, const struct kind *k, const char *method,
 		  char *path, json_t *body, const char *field)
 {

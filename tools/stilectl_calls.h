@@ -15,6 +15,11 @@ struct kind {
 	unsigned count;
 };
 
+/* POST: the answer is a verdict; `show` prints what follows its first line.
+ * Refused is CTL_REFUSED. `body` is stolen. */
+int call_and_judge(struct ctl *c, const char *path, json_t *body,
+		   void (*show)(const json_t *answer));
+
 /* One call whose answer is one object. Steals `body`, frees `path`. `k` NULL:
  * shown as print_anything() does. */
 int call_and_show(struct ctl *c, const struct kind *k, const char *method,

@@ -25,42 +25,20 @@ static const struct column verdict_columns[] = {
 
 static void show_answer(const json_t *answer)
 {
-	const char *message =
-		json_string_value(json_object_get(answer, "message"));
-
-	if (json_is_true(json_object_get(answer, "allowed"))) {
-		puts("allow");
-	} else {
-		printf("deny (%" JSON_INTEGER_FORMAT "): ",
-		       json_integer_value(json_object_get(answer, "status")));
-		print_text(stdout, message ? message : "");
-		putchar('\n');
-	}
 	print_record(verdict_columns, COUNT_OF(verdict_columns), answer);
 }
 
 /* The rest of the check is in `body`, which is stolen. */
 static int decide(struct ctl *c, json_t *body)
 {
-	struct reply reply;
-	bool allowed;
 	int rc = body_question(body, c);
 
 	if (rc == 0)
 		rc = body_text(body, "request_id", c->opt[OPT_REQUEST_ID]);
 	if (rc == 0)
-		rc = api_call(c, "POST", api_path("/v1/checks", "", ""), body,
-			      &reply);
+		return call_and_judge(c, "/v1/checks", body, show_answer);
 	json_decref(body);
-	if (rc != CTL_OK)
-		return rc;
-	allowed = json_is_true(json_object_get(reply.json, "allowed"));
-	if (ctl_json(c))
-		print_json(reply.json);
-	else
-		show_answer(reply.json);
-	reply_deinit(&reply);
-	return allowed ? CTL_OK : CTL_REFUSED;
+	return rc;
 }
 
 int cmd_charge(struct ctl *c)

@@ -86,17 +86,7 @@ static void show_explanation(const json_t *answer)
 	struct table table = {.columns = line_columns,
 			      .count = COUNT_OF(line_columns)};
 	json_t *lines = json_object_get(answer, "explain");
-	const char *message =
-		json_string_value(json_object_get(answer, "message"));
 
-	if (json_is_true(json_object_get(answer, "allowed"))) {
-		puts("allow");
-	} else {
-		printf("deny (%" JSON_INTEGER_FORMAT "): ",
-		       number_of(answer, "status"));
-		print_text(stdout, message ? message : "");
-		putchar('\n');
-	}
 	print_record(who_columns, COUNT_OF(who_columns), answer);
 	if (json_array_size(lines) == 0)
 		return;
@@ -109,23 +99,12 @@ static void show_explanation(const json_t *answer)
 int cmd_explain(struct ctl *c)
 {
 	json_t *body = json_object();
-	struct reply reply;
-	bool allowed;
 	int rc = body_question(body, c);
 
 	if (rc == 0)
-		rc = api_call(c, "POST", api_path("/v1/explain", "", ""), body,
-			      &reply);
+		return call_and_judge(c, "/v1/explain", body, show_explanation);
 	json_decref(body);
-	if (rc != CTL_OK)
-		return rc;
-	allowed = json_is_true(json_object_get(reply.json, "allowed"));
-	if (ctl_json(c))
-		print_json(reply.json);
-	else
-		show_explanation(reply.json);
-	reply_deinit(&reply);
-	return allowed ? CTL_OK : CTL_REFUSED;
+	return rc;
 }
 
 /* ---- one subject ---- */
