@@ -54,9 +54,9 @@ static inline void pause_cpu(void)
 #endif
 }
 
-static inline word_t *word_at(struct arena *a, uint64_t off)
+static inline word_t *word_at(uint8_t *base, uint64_t off)
 {
-	return (word_t *)(void *)(a->base + off);
+	return (word_t *)(void *)(base + off);
 }
 
 /* Any number of bytes: it may be of a damaged arena. */
@@ -131,9 +131,8 @@ bool claim_commit_to(struct claim *c, word_t *gate, uint64_t version,
 
 	for (w = d->words; w < end; w++)
 		/* PAIRS: nothing. Our own stores, read back. */
-		swing((word_t *)(void *)(base + atomic_load_explicit(
-							&w->off,
-							memory_order_relaxed)),
+		swing(word_at(base, atomic_load_explicit(&w->off,
+							 memory_order_relaxed)),
 		      atomic_load_explicit(&w->from, memory_order_relaxed),
 		      atomic_load_explicit(&w->to, memory_order_relaxed));
 	/* The gate's release also publishes the words: PAIRS claim_settle(). */
@@ -182,9 +181,9 @@ static void claim_apply(struct arena *a, uint64_t name,
 	unsigned i;
 
 	for (i = 0; i < dec->count; i++)
-		swing(word_at(a, dec->words[i].off), dec->words[i].from,
+		swing(word_at(a->base, dec->words[i].off), dec->words[i].from,
 		      dec->words[i].to);
-	swing(word_at(a, dec->gate_off), name, dec->gate_next);
+	swing(word_at(a->base, dec->gate_off), name, dec->gate_next);
 }
 
 uint64_t claim_help(struct arena *a, word_t *gate, uint64_t name,
@@ -258,7 +257,7 @@ unsigned claim_recover(struct arena *a)
 
 		if (seq == 0 || !copy_decision(a, name, &dec))
 			continue;
-		gate = word_at(a, dec.gate_off);
+		gate = word_at(a->base, dec.gate_off);
 		if (atomic_load_explicit(gate, memory_order_relaxed) == name) {
 			claim_apply(a, name, &dec);
 			completed++;

@@ -39,7 +39,7 @@ MISTAKES = {
     'gate_first': (
         'claim.c',
         'unsigned i; for (i = 0; i < dec->count; i++) swing(',
-        'unsigned i; swing(word_at(a, dec->gate_off), name, dec->gate_next);'
+        'unsigned i; swing(word_at(a->base, dec->gate_off), name, dec->gate_next);'
         'for (i = 0; i < dec->count; i++) swing('),
     # Nobody helps.
     'waiting': (
