@@ -65,7 +65,7 @@ static inline struct claim_word *add_gcra(struct attempt *t,
 	uint64_t used = tat - now, burst = limit * unit_ns;
 	uint64_t least = t->verdict->remaining;
 
-	if (unlikely(used > burst))
+	if (unlikely(units > limit || used > burst))
 		return NULL;
 	/* Is there less room? Most often that can be said without dividing. */
 	if (least > limit || burst - used < least * unit_ns) {

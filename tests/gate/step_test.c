@@ -84,6 +84,29 @@ Test(step, denied_by_one_charges_none)
 	gate_scene_close(&s);
 }
 
+/* One unit in 31 days: 6,888 times that is 2^64 ns and some. */
+Test(step, cost_whose_time_overflows_is_denied)
+{
+	const uint64_t unit_ns = WINDOW_MS_MAX * NS_PER_MS;
+	struct rule rules[1] = {fixture_gcra(1, unit_ns)};
+	struct rule two[2] = {fixture_window(100000, 1000 * MS),
+			      fixture_gcra(1, unit_ns)};
+	struct verdict v;
+
+	cr_assert_lt(6888 * unit_ns, unit_ns, "it is the overflow");
+	open_scene();
+	open_with(rules, 1);
+	gate_scene_org(&s, 2, two, 2);
+	gate_scene_key(&s, 4, 2, 0);
+	for (uint32_t key = 1; key <= 4; key += 3) {
+		v = ask(key, 6888, NULL, T0);
+		cr_assert_eq(v.reason, REASON_COST_ABOVE_LIMIT);
+		cr_assert_eq(v.retry_ms, 0);
+		cr_assert_eq(used(key), 0);
+		cr_assert_eq(ask(key, 1, NULL, T0).reason, REASON_ALLOW);
+	}
+}
+
 Test(step, rule_with_the_longest_wait_is_named)
 {
 	struct rule rules[3];
