@@ -54,27 +54,12 @@ static inline void pause_cpu(void)
 #endif
 }
 
-static inline word_t *word_at(uint8_t *base, uint64_t off)
-{
-	return (word_t *)(void *)(base + off);
-}
-
 /* Any number of bytes: it may be of a damaged arena. */
 static inline unsigned words_in(uint64_t bytes)
 {
 	return bytes <= sizeof(struct claim_word) * CLAIM_WORDS_MAX
 		       ? (unsigned)(bytes / sizeof(struct claim_word))
 		       : CLAIM_WORDS_MAX + 1;
-}
-
-static inline void swing(word_t *w, uint64_t from, uint64_t to)
-{
-	/* PAIRS: claim_load(), acquire. Publishes nothing but the word itself
-	 * and the fact that the gate left its version before. A failure means
-	 * that somebody else made this very change: not an error, and what
-	 * was loaded is not used, so relaxed there. */
-	atomic_compare_exchange_strong_explicit(
-		w, &from, to, memory_order_release, memory_order_relaxed);
 }
 
 void claim_init(struct claim *c, struct arena *a, uint32_t owner,
@@ -102,42 +87,7 @@ bool claim_commit(struct claim *c, word_t *gate, uint64_t version)
 bool claim_commit_to(struct claim *c, word_t *gate, uint64_t version,
 		     uint64_t next)
 {
-	struct descriptor *d = c->descriptor;
-	uint8_t *base = c->arena->base;
-	uint64_t seq = ++c->seq;
-	uint64_t name = seq << 8 | (uint64_t)c->owner << 1 | 1;
-	uint64_t expected = version;
-	struct claim_word *w, *end = c->next;
-
-	check_hot((version & 1) == 0 && (next & 1) == 0 && next > version);
-	/* PAIRS: copy_decision(), acquire; the reason is claim_add()'s. */
-	atomic_store_explicit(&d->gate_off, claim_offset(c->arena, gate),
-			      memory_order_release);
-	atomic_store_explicit(&d->gate_next, next, memory_order_release);
-	atomic_store_explicit(&d->bytes,
-			      (uint64_t)((uintptr_t)end - (uintptr_t)d->words),
-			      memory_order_release);
-	atomic_store_explicit(&d->last_seq, seq, memory_order_release);
-	/* PAIRS: copy_decision(), acquire on seq. Publishes all fields above.
-	 */
-	atomic_store_explicit(&d->seq, seq, memory_order_release);
-
-	/* PAIRS: claim_settle(), acquire on the gate. Publishes the descriptor.
-	 * On failure nothing that was loaded is used: relaxed. */
-	if (!atomic_compare_exchange_strong_explicit(gate, &expected, name,
-						     memory_order_release,
-						     memory_order_relaxed))
-		return false;
-
-	for (w = d->words; w < end; w++)
-		/* PAIRS: nothing. Our own stores, read back. */
-		swing(word_at(base, atomic_load_explicit(&w->off,
-							 memory_order_relaxed)),
-		      atomic_load_explicit(&w->from, memory_order_relaxed),
-		      atomic_load_explicit(&w->to, memory_order_relaxed));
-	/* The gate's release also publishes the words: PAIRS claim_settle(). */
-	swing(gate, name, next);
-	return true;
+	return claim_commit_words(c, c->next, gate, version, next);
 }
 
 /* False: the descriptor means something else by now. */
@@ -181,9 +131,10 @@ static void claim_apply(struct arena *a, uint64_t name,
 	unsigned i;
 
 	for (i = 0; i < dec->count; i++)
-		swing(word_at(a->base, dec->words[i].off), dec->words[i].from,
-		      dec->words[i].to);
-	swing(word_at(a->base, dec->gate_off), name, dec->gate_next);
+		claim_swing(claim_word_at(a->base, dec->words[i].off),
+			    dec->words[i].from, dec->words[i].to);
+	claim_swing(claim_word_at(a->base, dec->gate_off), name,
+		    dec->gate_next);
 }
 
 uint64_t claim_help(struct arena *a, word_t *gate, uint64_t name,
@@ -257,7 +208,7 @@ unsigned claim_recover(struct arena *a)
 
 		if (seq == 0 || !copy_decision(a, name, &dec))
 			continue;
-		gate = word_at(a->base, dec.gate_off);
+		gate = claim_word_at(a->base, dec.gate_off);
 		if (atomic_load_explicit(gate, memory_order_relaxed) == name) {
 			claim_apply(a, name, &dec);
 			completed++;

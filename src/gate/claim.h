@@ -34,7 +34,7 @@ struct claim {
 	struct counters *counters; /* helps are counted here; may be NULL */
 	uint64_t seq;
 	uint32_t owner;
-	const uint8_t *base;     /* the arena's */
+	uint8_t *base;           /* the arena's */
 	struct claim_word *next; /* of the descriptor's, to be filled ... */
 	struct claim_word *end;  /* ... as long as there are any */
 };
@@ -87,8 +87,12 @@ static inline uint64_t claim_offset(const struct arena *a, const word_t *w)
 	return (uint64_t)((uintptr_t)w - (uintptr_t)a->base);
 }
 
-/* begin, add each word at most once, commit. */
-static inline struct claim_word *claim_begin(struct claim *c)
+/*
+ * Begin, add each word at most once, commit: claim_begin(), claim_add(),
+ * claim_commit(). Or, where the next word's place stays in a register:
+ * claim_first(), claim_put(), claim_commit_words().
+ */
+static inline struct claim_word *claim_first(const struct claim *c)
 {
 	struct descriptor *d = c->descriptor;
 
@@ -96,11 +100,16 @@ static inline struct claim_word *claim_begin(struct claim *c)
 	 * below are releases, so a helper that saw one of them sees this
 	 * zero (or something newer) too; relaxed is enough here. */
 	atomic_store_explicit(&d->seq, 0, memory_order_relaxed);
-	return c->next = d->words;
+	return d->words;
 }
 
-/* Writes one word of the decision; the next goes where it returns, and in the
- * end c->next. For who knows that they are at most CLAIM_WORDS_MAX. */
+static inline struct claim_word *claim_begin(struct claim *c)
+{
+	return c->next = claim_first(c);
+}
+
+/* Writes one word of the decision; the next goes where it returns. For who
+ * knows that they are at most CLAIM_WORDS_MAX. */
 static inline struct claim_word *claim_put(const struct claim *c,
 					   struct claim_word *d, word_t *w,
 					   uint64_t from, uint64_t to)
@@ -122,11 +131,71 @@ static inline void claim_add(struct claim *c, word_t *w, uint64_t from,
 	c->next = claim_put(c, c->next, w, from, to);
 }
 
-/* The decision. `version` is what claim_settle() returned. False: somebody
- * else got through first, nothing was changed; settle and compute again. */
-bool claim_commit(struct claim *c, word_t *gate, uint64_t version);
+static inline word_t *claim_word_at(uint8_t *base, uint64_t off)
+{
+	return (word_t *)(void *)(base + off);
+}
 
-/* The same; the gate's next even value is `next` > version, which is even. */
+static inline void claim_swing(word_t *w, uint64_t from, uint64_t to)
+{
+	/* PAIRS: claim_load(), acquire. Publishes nothing but the word itself
+	 * and the fact that the gate left its version before. A failure means
+	 * that somebody else made this very change: not an error, and what
+	 * was loaded is not used, so relaxed there. */
+	atomic_compare_exchange_strong_explicit(
+		w, &from, to, memory_order_release, memory_order_relaxed);
+}
+
+/* The decision, of the words before `end`. `version` is what claim_settle()
+ * returned, `next` > version the gate's next even value. False: somebody else
+ * got through first, nothing was changed; settle and compute again. */
+static inline bool claim_commit_words(struct claim *c, struct claim_word *end,
+				      word_t *gate, uint64_t version,
+				      uint64_t next)
+{
+	struct descriptor *d = c->descriptor;
+	uint8_t *base = c->base;
+	uint64_t seq = ++c->seq;
+	uint64_t name = seq << 8 | (uint64_t)c->owner << 1 | 1;
+	uint64_t expected = version;
+	struct claim_word *w;
+
+	check_hot((version & 1) == 0 && (next & 1) == 0 && next > version);
+	/* PAIRS: copy_decision(), acquire; the reason is claim_add()'s. */
+	atomic_store_explicit(&d->gate_off, claim_offset(c->arena, gate),
+			      memory_order_release);
+	atomic_store_explicit(&d->gate_next, next, memory_order_release);
+	atomic_store_explicit(&d->bytes,
+			      (uint64_t)((uintptr_t)end - (uintptr_t)d->words),
+			      memory_order_release);
+	atomic_store_explicit(&d->last_seq, seq, memory_order_release);
+	/* PAIRS: copy_decision(), acquire on seq. Publishes all fields above.
+	 */
+	atomic_store_explicit(&d->seq, seq, memory_order_release);
+
+	/* PAIRS: claim_settle(), acquire on the gate. Publishes the descriptor.
+	 * On failure nothing that was loaded is used: relaxed. */
+	if (!atomic_compare_exchange_strong_explicit(gate, &expected, name,
+						     memory_order_release,
+						     memory_order_relaxed))
+		return false;
+
+	for (w = d->words; w < end; w++)
+		/* PAIRS: nothing. Our own stores, read back. */
+		claim_swing(
+			claim_word_at(base,
+				      atomic_load_explicit(
+					      &w->off, memory_order_relaxed)),
+			atomic_load_explicit(&w->from, memory_order_relaxed),
+			atomic_load_explicit(&w->to, memory_order_relaxed));
+	/* The gate's release also publishes the words: PAIRS claim_settle(). */
+	claim_swing(gate, name, next);
+	return true;
+}
+
+/* The same of what was added; the gate's next value is version + 2, or `next`.
+ */
+bool claim_commit(struct claim *c, word_t *gate, uint64_t version);
 bool claim_commit_to(struct claim *c, word_t *gate, uint64_t version,
 		     uint64_t next);
 

@@ -31,16 +31,16 @@ MISTAKES = {
         'return true;'),
     # A decision made on what was read at an older version.
     'any_version': (
-        'claim.c',
+        'claim.h',
         'uint64_t expected = version;',
         'uint64_t expected = atomic_load_explicit(gate, memory_order_relaxed)'
         ' & ~UINT64_C(1);'),
     # A helper moves the gate on before the words.
     'gate_first': (
         'claim.c',
-        'unsigned i; for (i = 0; i < dec->count; i++) swing(',
-        'unsigned i; swing(word_at(a->base, dec->gate_off), name, dec->gate_next);'
-        'for (i = 0; i < dec->count; i++) swing('),
+        'unsigned i; for (i = 0; i < dec->count; i++) claim_swing(',
+        'unsigned i; claim_swing(claim_word_at(a->base, dec->gate_off), name,'
+        ' dec->gate_next); for (i = 0; i < dec->count; i++) claim_swing('),
     # Nobody helps.
     'waiting': (
         'claim.c',
@@ -81,6 +81,17 @@ MISTAKES = {
         'step.c',
         'if (s->changes[i].word == w) return &s->changes[i];',
         'if (w == NULL) return &s->changes[i];'),
+
+    # Of several checks only the first is charged to its key.
+    'first_alone': (
+        '/plain.c',
+        'at = add_keys(s->claim, at, asks, count, all);',
+        'at = add_keys(s->claim, at, asks, count, all & 1);'),
+    # Each of several is told what the last one leaves.
+    'told_at_the_end': (
+        '/plain.c',
+        'straight_tell(s, v, &least, units);',
+        'straight_tell(s, v, &least, 0);'),
 
     # A claim of the bucket was lost or helped, and nobody looks again.
     'no_second_look': (
