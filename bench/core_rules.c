@@ -3,6 +3,7 @@
 
 #include "core_stages.h"
 #include "gate/outside.h"
+#include "gate/plain.h"
 #include "gate/step.h"
 #include "gate/subjects.h"
 #include "gate/window.h"
@@ -287,25 +288,22 @@ static void place(struct step *s, struct ask *a, uint32_t key)
 	}
 }
 
-/* `count` checks of one organization. */
-static bool decide(struct core_thread *t, const struct core_key *const *k,
-		   unsigned count, const struct instant *now)
+/* Of the organization that is asked, the check of this key. */
+static inline void ask(struct core_thread *t, unsigned i,
+		       const struct core_key *k)
 {
-	struct arena *a = t->gate.arena;
 	struct step *s = &t->gate.step;
-	bool right = true;
 
-	s->org = &a->orgs[t->stage->credits ? t->world->rich : k[0]->org];
-	s->count = count;
-	for (unsigned i = 0; i < count; i++) {
-		s->asks[i].key = &a->keys[k[i]->slot];
-		if (t->stage->plan == CORE_LEVELS_6)
-			place(s, &s->asks[i], k[i]->slot);
-	}
-	step_run(s, now, t->wall_ms);
-	for (unsigned i = 0; i < count; i++)
-		right &= s->asks[i].verdict->reason == REASON_ALLOW;
-	return right;
+	s->asks[i].key = &s->arena->keys[k->slot];
+	if (unlikely(t->stage->plan == CORE_LEVELS_6))
+		place(s, &s->asks[i], k->slot);
+}
+
+static inline struct org *org_of(const struct core_thread *t,
+				 const struct core_key *k)
+{
+	return &t->gate.arena
+			->orgs[t->stage->credits ? t->world->rich : k->org];
 }
 
 static void ask_init(struct core_thread *t, unsigned i)
@@ -323,22 +321,95 @@ static void ask_init(struct core_thread *t, unsigned i)
 }
 static_assert(CORE_FETCH_MAX <= STEP_ASKS_MAX, "a batch is one run");
 
-bool rules_chunk(struct core_thread *t)
+/* As gate/decide: what says no more than key and cost, and is under rules of
+ * the organization alone, goes the plain way. */
+static bool plain(const struct core_thread *t)
 {
-	const struct core_stage *stage = t->stage;
-	const struct core_rules *rules = &t->world->rules;
-	struct arena *a = t->gate.arena;
-	const struct core_key *keys[CORE_FETCH_MAX] = {NULL};
+	return t->gate.step.plan->plain && !t->stage->budget &&
+	       !t->stage->credits;
+}
+
+static bool plain_one_by_one(struct core_thread *t)
+{
+	struct step *s = &t->gate.step;
 	struct instant now = instant_now();
-	/* All of the hot organization are one group. */
-	uint32_t group = stage->hot ? stage->batch : 1;
 	bool right = true;
 
-	t->gate.step.plan =
-		block_at(a, stage->hot ? rules->hot[stage->plan]
-				       : rules->spread[stage->plan]);
-	for (unsigned i = 0; i < group; i++)
-		ask_init(t, i);
+	for (uint32_t done = 0; done < CORE_CHUNK; done++) {
+		const struct core_key *k = core_next_key(t);
+		struct plain_ask ask = {&s->arena->keys[k->slot], t->verdicts,
+					1};
+
+		if (done % CORE_INSTANT == 0)
+			now = instant_now();
+		s->org = org_of(t, k);
+		right &= plain_run(s, &ask, 1, &now) == PLAIN_ALLOWED;
+	}
+	return right;
+}
+
+static bool one_by_one(struct core_thread *t)
+{
+	struct step *s = &t->gate.step;
+	struct instant now = instant_now();
+	bool right = true;
+
+	s->count = 1;
+	for (uint32_t done = 0; done < CORE_CHUNK; done++) {
+		const struct core_key *k = core_next_key(t);
+
+		if (done % CORE_INSTANT == 0)
+			now = instant_now();
+		s->org = org_of(t, k);
+		ask(t, 0, k);
+		step_run(s, &now, t->wall_ms);
+		right &= t->verdicts[0].reason == REASON_ALLOW;
+	}
+	return right;
+}
+
+/* Those of one organization, a whole batch or one. */
+static bool decide(struct core_thread *t, const struct core_key *const *keys,
+		   unsigned count, const struct instant *now)
+{
+	struct step *s = &t->gate.step;
+	bool right = true;
+
+	s->org = org_of(t, keys[0]);
+	if (plain(t)) {
+		struct plain_ask *asks = t->gate.plain;
+
+		for (unsigned i = 0; i < count; i += PLAIN_ASKS_MAX) {
+			unsigned n = count - i < PLAIN_ASKS_MAX
+					     ? count - i
+					     : PLAIN_ASKS_MAX;
+
+			for (unsigned j = 0; j < n; j++)
+				asks[j] = (struct plain_ask){
+					&s->arena->keys[keys[i + j]->slot],
+					&t->verdicts[i + j], 1};
+			right &= plain_run(s, asks, n, now) == PLAIN_ALLOWED;
+		}
+		return right;
+	}
+	s->count = count;
+	for (unsigned i = 0; i < count; i++)
+		ask(t, i, keys[i]);
+	step_run(s, now, t->wall_ms);
+	for (unsigned i = 0; i < count; i++)
+		right &= t->verdicts[i].reason == REASON_ALLOW;
+	return right;
+}
+
+static bool in_batches(struct core_thread *t)
+{
+	const struct core_key *keys[CORE_FETCH_MAX] = {NULL};
+	const struct core_stage *stage = t->stage;
+	struct instant now = instant_now();
+	/* All of the hot organization are one group. */
+	unsigned group = stage->hot ? stage->batch : 1;
+	bool right = true;
+
 	for (uint32_t done = 0; done < CORE_CHUNK; done += stage->batch) {
 		next_batch(t, keys);
 		for (uint32_t i = 0; i < stage->batch; i += group) {
@@ -348,4 +419,19 @@ bool rules_chunk(struct core_thread *t)
 		}
 	}
 	return right;
+}
+
+bool rules_chunk(struct core_thread *t)
+{
+	const struct core_stage *stage = t->stage;
+	const struct core_rules *rules = &t->world->rules;
+
+	t->gate.step.plan = block_at(t->gate.arena,
+				     stage->hot ? rules->hot[stage->plan]
+						: rules->spread[stage->plan]);
+	for (unsigned i = 0; i < stage->batch; i++)
+		ask_init(t, i);
+	if (stage->batch > 1)
+		return in_batches(t);
+	return plain(t) ? plain_one_by_one(t) : one_by_one(t);
 }

@@ -19,6 +19,8 @@
 #include <stdint.h>
 
 #define CORE_WORDS_MAX 6u
+/* Of the hot organization: their lines, too, stand in the first cache. */
+#define CORE_RULES_KEYS 64u
 
 /* org->more names one. */
 struct core_meters {

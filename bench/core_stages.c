@@ -135,17 +135,18 @@ static bool window_chunk(struct core_thread *t)
 	struct arena *a = t->gate.arena;
 	bool right = true;
 	struct instant now = now_of(t);
+	struct step *s = &t->gate.step;
 	struct verdict verdict;
 
 	for (uint32_t i = 0; i < CORE_CHUNK; i++) {
 		const struct core_key *k = core_next_key(t);
 		struct plain_ask ask = {&a->keys[k->slot], &verdict, 1};
-		struct org *org = &a->orgs[k->org];
 
+		s->org = &a->orgs[k->org];
+		s->plan = plan_of(a, s->org);
 		if (i % CORE_INSTANT == 0)
 			now = now_of(t);
-		right &= plain_run(&t->gate.claim, org, plan_of(a, org), &ask,
-				   1, &now) ==
+		right &= plain_run(s, &ask, 1, &now) ==
 			 (t->stage->denied ? PLAIN_DENIED : PLAIN_ALLOWED);
 	}
 	return right;
@@ -292,6 +293,7 @@ const struct core_stage core_stages[] = {
 };
 const size_t core_stages_count = sizeof(core_stages) / sizeof(core_stages[0]);
 static_assert(CORE_CHUNK % GATE_BATCH_MAX == 0, "whole batches");
+static_assert(CORE_RULES_KEYS <= CORE_HOT_KEYS, "the hot one has so many");
 
 int core_stage_reference(const struct core_stage *s)
 {
@@ -316,6 +318,8 @@ void core_thread_init(struct core_thread *t, struct core_world *w,
 	t->world = w;
 	t->keys = core_world_keys(w, stage->hot);
 	t->key_count = core_world_key_count(w, stage->hot);
+	if (stage->hot && stage->words > 0)
+		t->key_count = CORE_RULES_KEYS;
 	t->at = (uint32_t)((uint64_t)t->key_count * idx / count);
 	t->wall_ms = clock_wall_ms();
 	gate_init(&t->gate, &w->file.arena, &w->table, &w->prefix, idx,

@@ -223,16 +223,19 @@ static void take_everywhere(struct core_world *w, const struct instant *now,
 	struct plain_ask ask = {
 		.key = &a->keys[0], .verdict = &verdict, .cost = 1};
 	struct claim c;
+	struct step s;
 
+	memset(&s, 0, sizeof(s));
+	s.arena = a;
+	s.claim = &c;
 	claim_init(&c, a, OWNER_CONTROL, NULL);
 	for (uint32_t slot = 1; slot <= hot_org(w); slot++) {
-		const struct plan *plan = plan_of(a, &a->orgs[slot]);
-
-		ask.cost = all ? plan->rules[0].limit : 1;
+		s.org = &a->orgs[slot];
+		s.plan = plan_of(a, s.org);
+		ask.cost = all ? s.plan->rules[0].limit : 1;
 		/* Then what was left of it when not all was there. */
-		while (plain_run(&c, &a->orgs[slot], plan, &ask, 1, now) ==
-			       PLAIN_DENIED &&
-		       all && verdict.remaining > 0)
+		while (plain_run(&s, &ask, 1, now) == PLAIN_DENIED && all &&
+		       verdict.remaining > 0)
 			ask.cost = verdict.remaining;
 	}
 }

@@ -317,6 +317,7 @@ static void take_run(struct gate *g, const struct instant *now,
 	unsigned i;
 
 	step_run(s, now, wall_ms);
+	s->denied = false;
 	for (i = 0; i < s->count; i++) {
 		struct ask *a = &s->asks[i];
 
@@ -388,10 +389,11 @@ static unsigned judge_plain(struct gate *g, const struct check *checks,
 		} while (i != GROUP_END && count < PLAIN_ASKS_MAX);
 		if (count == 0)
 			break;
-		end = plain_run(&g->claim, org, g->step.plan, g->plain, count,
-				now);
-		if (unlikely(end == PLAIN_NOT))
+		end = plain_run(&g->step, g->plain, count, now);
+		if (unlikely(end == PLAIN_NOT)) {
+			g->step.denied = true;
 			break;
+		}
 		if (unlikely(end == PLAIN_DENIED))
 			deny_plain(g, count);
 		first = i;

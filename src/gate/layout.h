@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x31414e4552415453) /* "STARENA1" */
-#define ARENA_LAYOUT 5u
+#define ARENA_LAYOUT 6u
 
 #define ARENA_ORGS_MAX (UINT32_C(1) << 20)
 #define ARENA_PROJECTS_MAX (UINT32_C(1) << 20)
@@ -106,6 +106,9 @@ enum rule_level {
 #define RULE_SHADOW 0x01u    /* counts and reports, denies nothing */
 #define RULE_REQUESTS 0x02u  /* every check counts 1, whatever its cost */
 #define RULE_FULL_PASS 0x04u /* no room for another subject: it passes */
+#define RULE_STRAIGHT                                                          \
+	0x80u /* GCRA of the organization, of units, all routes                \
+	       */
 
 #define RULE_NAME_LEN 24 /* characters, zero padded */
 #define PLAN_RULES_MAX 16
@@ -115,32 +118,42 @@ enum rule_level {
 /* A rule, as the workers read it. Immutable while it is published; the two
  * counts are not claimed. */
 struct rule {
-	/* line 0 */
+	/* line 0: what every check reads */
 	uint8_t algorithm, level, flags;
-	uint8_t meter;    /* LEVEL_ORG: which of the organization's meters */
-	uint32_t limit;   /* window, concurrency: units; GCRA: the burst */
-	uint64_t span;    /* window: ticks; concurrency: ticks of a lease */
+	uint8_t meter;      /* LEVEL_ORG: which of the organization's meters */
+	uint32_t limit;     /* window, concurrency: units; GCRA: the burst */
+	uint32_t period_ms; /* to be shown: units per period; GCRA: `rate` */
+	char name[RULE_NAME_LEN];
+	uint32_t rate;
+	/* Window: ticks; concurrency: ticks of a lease; GCRA: nanoseconds of
+	 * the burst (plan_complete()). */
+	uint64_t span;
 	uint64_t unit_ns; /* GCRA: nanoseconds a unit takes, rounded up */
 	uint64_t route;   /* label_hash() of the only route it is for; 0: all */
-	uint64_t table;   /* other levels: RING_WORD of the subjects' table */
-	uint64_t period_ms; /* to be shown: units per period; GCRA: `rate` */
-	uint32_t rate;
-	uint32_t id; /* row number in the records */
-	uint64_t line0_spare;
 	/* line 1 */
-	char name[RULE_NAME_LEN];
+	uint64_t table; /* other levels: RING_WORD of the subjects' table */
+	uint32_t id;    /* row number in the records */
+	uint32_t spare32;
+	uint64_t spare[4];
+	/* What is before these is the same of equal plans. */
 	word_t tripped; /* checks denied by it, or would be (shadow) */
 	word_t full;    /* times that there was no room for a subject */
-	uint64_t line1_spare[3];
 };
 static_assert(sizeof(struct rule) == 2 * LINE_BYTES, "two lines");
+
+enum plan_plain {
+	PLAIN_WINDOW = 1, /* one window of the organization */
+	PLAIN_RULES = 2,  /* windows and GCRA of the organization */
+};
 
 /* The rules of an organization; many may share one. Immutable, replaced. */
 struct plan {
 	uint32_t rules_count;
 	uint32_t meters_count;
-	uint32_t plain; /* one window of the organization and nothing else */
-	uint32_t own;   /* all are windows and GCRA, and in force */
+	uint32_t plain; /* enum plan_plain: all that there is looks at every
+			 * check, counts units and is in force; else 0 */
+	uint32_t own;   /* all are windows and GCRA, and in force: the least of
+			 * their limits; else 0 */
 	uint64_t spare[6];
 	struct rule rules[];
 };
@@ -149,22 +162,30 @@ static_assert(sizeof(struct plan) == LINE_BYTES, "one line and the rules");
 /* For whoever makes a plan whose rules are in place. */
 static inline void plan_complete(struct plan *p)
 {
-	const struct rule *r = &p->rules[0];
 	uint32_t i;
 
 	p->meters_count = 0;
-	p->own = 1;
+	p->own = UINT32_MAX;
+	p->plain = p->rules_count > 0 ? PLAIN_RULES : 0;
 	for (i = 0; i < p->rules_count; i++) {
-		const struct rule *one = &p->rules[i];
+		struct rule *r = &p->rules[i];
 
-		p->meters_count += one->level == LEVEL_ORG;
-		if (one->algorithm == RULE_CONCURRENCY ||
-		    one->flags & RULE_SHADOW)
+		p->meters_count += r->level == LEVEL_ORG;
+		if (r->algorithm == RULE_GCRA)
+			r->span = r->limit * r->unit_ns;
+		if (r->algorithm == RULE_CONCURRENCY || r->flags & RULE_SHADOW)
 			p->own = 0;
+		else if (r->limit < p->own)
+			p->own = r->limit;
+		if (r->level != LEVEL_ORG || r->route != 0 ||
+		    r->flags & RULE_REQUESTS)
+			p->plain = 0;
 	}
-	p->plain = p->rules_count == 1 && r->level == LEVEL_ORG &&
-		   r->algorithm == RULE_WINDOW && r->flags == 0 &&
-		   r->route == 0;
+	if (p->own == 0)
+		p->plain = 0;
+	else if (p->plain && p->rules_count == 1 &&
+		 p->rules[0].algorithm == RULE_WINDOW)
+		p->plain = PLAIN_WINDOW;
 }
 
 /* A budget: a cap on the units of one project in a period. Periods have

@@ -2,150 +2,22 @@
 #include "gate/own.h"
 
 #include "base/counters.h"
-#include "gate/window.h"
-
-#define NONE UINT32_MAX /* more than any limit */
-static_assert(LIMIT_MAX < NONE, "no limit is that large");
+#include "gate/straight.h"
 
 /* May the straight line be tried? What says that it wants to be told more, or
- * is about to be denied, is not for it. */
+ * is about to be denied, is not for it. (All in one: none of it is likely.) */
 static inline bool ours(const struct plan *plan, const struct ask *a)
 {
-	return plan->own && a->refused == REASON_ALLOW && !a->peek &&
-	       a->hold == NULL && a->explain == NULL && a->cost != 0 &&
-	       a->outside_shadow == 0;
+	uintptr_t more = (uintptr_t)a->hold | (uintptr_t)a->explain |
+			 a->refused | a->peek | a->outside_shadow;
+
+	/* A cost of 0 is more than any. */
+	return likely(more == 0) && likely(a->cost - 1 < plan->own);
 }
+static_assert(REASON_ALLOW == 0, "what is refused is not ours");
 
-#define NS_PER_MS 1000000u
-
-static inline uint32_t to_ms(uint64_t ns)
-{
-	uint64_t ms = (ns + NS_PER_MS - 1) / NS_PER_MS;
-
-	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
-}
-
-/* What is more than words of the claim. */
-struct attempt {
-	const struct claim *claim;
-	struct instant now;
-	bool crossed;            /* a budget has crossed a threshold */
-	struct verdict *verdict; /* tells the rule with the least room so far */
-	unsigned hints_count;    /* to be left when the claim got through */
-	struct {
-		struct meter *meter;
-		uint64_t hint;
-	} hints[PLAN_RULES_MAX];
-};
-
-static inline void tell(struct verdict *v, const struct rule *r,
-			uint32_t remaining, uint32_t reset_ms,
-			uint32_t retry_ms)
-{
-	v->limit = r->limit;
-	v->remaining = remaining;
-	v->window_ms =
-		r->period_ms < UINT32_MAX ? (uint32_t)r->period_ms : UINT32_MAX;
-	v->reset_ms = reset_ms;
-	v->retry_ms = retry_ms;
-	memcpy(v->limit_name, r->name, sizeof(v->limit_name));
-}
-
-/* Each adds a word to the claim and returns where the next goes; NULL: it does
- * not fit. */
-static inline struct claim_word *add_gcra(struct attempt *t,
-					  struct claim_word *at,
-					  const struct rule *r, struct meter *m,
-					  uint32_t units)
-{
-	uint64_t unit_ns = r->unit_ns, limit = r->limit, now = t->now.ns;
-	uint64_t base = claim_load(&m->base), from = claim_load(&m->level);
-	uint64_t level = from > base ? from - base : 0;
-	uint64_t tat = (level > now ? level : now) + units * unit_ns;
-	uint64_t used = tat - now, burst = limit * unit_ns;
-	uint64_t least = t->verdict->remaining;
-
-	if (unlikely(units > limit || used > burst))
-		return NULL;
-	/* Is there less room? Most often that can be said without dividing. */
-	if (least > limit || burst - used < least * unit_ns) {
-		uint64_t room = burst - used, left = room / unit_ns;
-
-		/* Something was charged, so it is not at rest: another unit
-		 * comes when what is left of this one's time is over. */
-		tell(t->verdict, r, (uint32_t)left, to_ms(used),
-		     to_ms((left + 1) * unit_ns - room));
-	}
-	return claim_put(t->claim, at, &m->level, from, tat + base);
-}
-
-/* Not inline: it would take all registers from the loop around it. */
 static __attribute__((noinline)) struct claim_word *
-add_window(struct attempt *t, struct claim_word *at, const struct rule *r,
-	   struct meter *m, const struct ask_meter *of, uint32_t units)
-{
-	uint64_t left = r->limit;
-	word_t *entries;
-	unsigned log2;
-	struct view v;
-
-	if (of == NULL) {
-		uint64_t ring = claim_load(&m->ring);
-
-		entries = ring_entries(t->claim->arena, ring);
-		log2 = RING_LOG2(ring);
-		if (unlikely(ring & RING_COARSE))
-			return NULL;
-	} else {
-		entries = of->entries;
-		log2 = of->entries_log2;
-	}
-	if (unlikely(left > UINT64_C(1) << log2))
-		return NULL;
-	window_read(&v, EXACT_BITS, r, m, entries, log2, &t->now);
-	if (unlikely(v.used + units > left))
-		return NULL;
-	window_charge(&v, EXACT_BITS, true, units);
-	left -= v.used;
-	if (left < t->verdict->remaining)
-		tell(t->verdict, r, (uint32_t)left,
-		     (uint32_t)window_rests_ms(&v),
-		     (uint32_t)window_more_ms(&v));
-	t->hints[t->hints_count].meter = m;
-	t->hints[t->hints_count++].hint = window_hint(&v);
-	return claim_put(t->claim, at, v.word, v.from, v.to);
-}
-
-static inline struct claim_word *add_rules(struct attempt *t, struct step *s,
-					   const struct ask *a,
-					   struct claim_word *at)
-{
-	const struct rule *r = s->plan->rules, *end = r + s->plan->rules_count;
-	const struct ask_meter *of = a->at;
-
-	for (; r < end; r++, of++) {
-		uint32_t units = r->flags & RULE_REQUESTS ? 1 : a->cost;
-		bool own = r->level == LEVEL_ORG;
-		struct meter *m;
-
-		if (unlikely(r->route != 0) && r->route != a->route)
-			continue;
-		m = own ? org_meter(s->arena, s->org, r->meter) : of->meter;
-		/* At an address they are held already. */
-		if (unlikely(m == NULL || r->level == LEVEL_ADDRESS))
-			continue;
-		at = r->algorithm == RULE_GCRA
-			     ? add_gcra(t, at, r, m, units)
-			     : add_window(t, at, r, m, own ? NULL : of, units);
-		if (unlikely(at == NULL))
-			return NULL;
-	}
-	return at;
-}
-
-static struct claim_word *add_budgets(struct attempt *t, struct step *s,
-				      const struct ask *a,
-				      struct claim_word *at)
+add_budgets(struct step *s, const struct ask *a, struct claim_word *at)
 {
 	unsigned i;
 
@@ -160,21 +32,22 @@ static struct claim_word *add_budgets(struct attempt *t, struct step *s,
 		budget_read(b, used, claim_load(&b->returned), s->wall_ms, &v);
 		if (unlikely(a->cost > v.left))
 			return NULL;
-		if (v.left - a->cost < t->verdict->budget)
-			t->verdict->budget = v.left - a->cost;
+		if (v.left - a->cost < a->verdict->budget)
+			a->verdict->budget = v.left - a->cost;
 		if (unlikely(budget_crosses(&v, a->cost)))
-			t->crossed = true;
+			s->straight.after |= STRAIGHT_CROSSED;
 		at = claim_put(s->claim, at, &b->used, used,
 			       BUDGET_WORD(v.period, v.used + a->cost));
 	}
 	return at;
 }
 
-static struct claim_word *add_credits(struct attempt *t, struct step *s,
-				      const struct ask *a, uint64_t word,
-				      struct claim_word *at)
+static __attribute__((noinline)) struct claim_word *
+add_credits(struct step *s, const struct ask *a, uint64_t word,
+	    struct claim_word *at)
 {
-	struct credits *credits = block_at(s->arena, word);
+	struct credits *credits =
+		(void *)(s->arena->rings + RING_PLACE(word) * LINE_BYTES);
 	uint64_t units = a->cost, left = 0;
 	unsigned i, count = credits->count;
 
@@ -193,7 +66,7 @@ static struct claim_word *add_credits(struct attempt *t, struct step *s,
 			at = claim_put(s->claim, at, &p->used, used,
 				       used + take);
 	}
-	t->verdict->credits = left;
+	a->verdict->credits = left;
 	return units == 0 ? at : NULL;
 }
 
@@ -205,75 +78,95 @@ add_used(const struct claim *c, struct claim_word *at, word_t *w, uint32_t cost)
 	return claim_put(c, at, w, used, used_add(used, cost, 1));
 }
 
-/* Puts all that changes into the claim. */
-static inline struct claim_word *add_all(struct attempt *t, struct step *s,
-					 const struct ask *a)
+/* What few checks change besides. */
+static __attribute__((noinline)) struct claim_word *
+add_rest(struct step *s, const struct ask *a, uint64_t credits, uint64_t now_ns,
+	 struct claim_word *at)
 {
-	struct claim_word *at = claim_begin(s->claim);
-	uint64_t credits = claim_load(&s->org->credits);
-
-	at = add_rules(t, s, a, at);
-	if (at != NULL && a->project != NULL)
-		at = add_budgets(t, s, a, at);
-	if (at != NULL && credits != 0)
-		at = add_credits(t, s, a, credits, at);
+	if (a->project != NULL)
+		at = add_budgets(s, a, at);
+	if (credits != 0 && at != NULL)
+		at = add_credits(s, a, credits, at);
 	if (unlikely(at == NULL))
 		return NULL;
-	at = add_used(s->claim, at, &a->key->used, a->cost);
 	if (a->cell != NULL && a->route != 0)
 		at = add_used(s->claim, at, &a->cell->used, a->cost);
 	if (a->once != NULL) {
 		uint64_t when = claim_load(&a->once[0]);
 
-		if (when != 0 && ONCE_NS(when) + s->once_ns > t->now.ns)
+		if (when != 0 && ONCE_NS(when) + s->once_ns > now_ns)
 			return NULL;
 		at = claim_put(s->claim, at, &a->once[0], when,
-			       ONCE_WORD(t->now.ns, 0));
+			       ONCE_WORD(now_ns, 0));
 	}
 	return at;
 }
-static_assert(PLAN_RULES_MAX + PROJECT_BUDGETS_MAX + CREDIT_POOLS_MAX + 3 <=
-		      CLAIM_WORDS_MAX,
-	      "they fit");
+
+/* The meter of a rule; NULL: it does not look at the check. `ret_of`: where
+ * its entries are, if they are not in the organization's ring. */
+static inline struct meter *meter_of(const struct step *s, const struct ask *a,
+				     const struct rule *r,
+				     const struct ask_meter **ret_of)
+{
+	*ret_of = NULL;
+	if (r->level == LEVEL_ORG)
+		return r->route == 0 || r->route == a->route
+			       ? org_meter(s->arena, s->org, r->meter)
+			       : NULL;
+	*ret_of = &a->at[r - s->plan->rules];
+	/* At an address the units are held already. */
+	return r->level != LEVEL_ADDRESS ? (*ret_of)->meter : NULL;
+}
 
 bool own_run(struct step *s, struct ask *a, const struct instant *now)
 {
-	struct verdict *v = a->verdict;
-	struct claim *c = s->claim;
+	struct least least;
 	uint64_t version, next;
-	struct attempt t;
-	unsigned i;
+	struct claim_word *at;
 
 	if (!ours(s->plan, a))
 		return false;
-	t.verdict = v;
-	t.claim = c;
-	for (;;) {
+	do {
+		const struct rule *r = s->plan->rules;
+		const struct rule *end = r + s->plan->rules_count;
+		uint64_t now_ns, credits;
+
 		version = claim_settle(s->arena, &s->org->gate, s->counters);
-		next = step_turn(now, version, &t.now);
-		t.hints_count = 0;
-		t.crossed = false;
-		v->remaining = NONE;
-		v->credits = v->budget = CREDITS_NONE;
-		c->next = add_all(&t, s, a);
-		if (v->remaining == NONE) /* no rule looked at it */
-			v->remaining = 0;
-		if (unlikely(c->next == NULL))
-			return false;
-		if (likely(claim_commit_to(c, &s->org->gate, version, next)))
-			break;
-		if (s->counters != NULL)
-			counter_add(&s->counters->retries, 1);
-	}
-	for (i = 0; i < t.hints_count; i++)
-		window_leave_hint(t.hints[i].meter, t.hints[i].hint);
-	if (unlikely(t.crossed))
-		step_crossed(s, a->project);
-	v->reason = REASON_ALLOW;
-	v->flags = 0;
-	v->charged = a->cost;
-	v->hold = v->hold_ms = 0;
-	a->tripped = -1;
-	a->shadow = 0;
+		now_ns = straight_turn(now, version, &next);
+		s->straight.after = 0;
+		a->verdict->credits = a->verdict->budget = CREDITS_NONE;
+		at = claim_first(s->claim);
+		least = (struct least){.left = STRAIGHT_NONE};
+		for (; r < end; r++) {
+			uint32_t units = r->flags & RULE_REQUESTS ? 1 : a->cost;
+			const struct ask_meter *of;
+			struct meter *m = meter_of(s, a, r, &of);
+
+			if (m == NULL)
+				continue;
+			at = likely(r->algorithm == RULE_GCRA)
+				     ? straight_gcra(s->claim, at, r, m, units,
+						     now_ns, &least)
+				     : straight_window(s, at, r, m, of, units,
+						       now_ns, &least);
+			if (unlikely(at == NULL))
+				return false;
+		}
+		credits = claim_load(&s->org->credits);
+		if ((credits | (uintptr_t)a->project | (uintptr_t)a->cell |
+		     (uintptr_t)a->once) != 0) {
+			at = add_rest(s, a, credits, now_ns, at);
+			if (unlikely(at == NULL))
+				return false;
+		}
+		at = add_used(s->claim, at, &a->key->used, a->cost);
+	} while (!claim_commit_words(s->claim, at, &s->org->gate, version,
+				     next) &&
+		 straight_lost(s));
+	if (s->straight.after != 0)
+		straight_finish(s, a->project);
+	if (likely(least.rule != NULL))
+		straight_tell(s, a->verdict, &least, 0);
+	a->verdict->charged = a->cost;
 	return true;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "gate/plain.h"
 
-#include "base/counters.h"
-#include "gate/window.h"
+#include "gate/straight.h"
 
 static inline void tell(struct verdict *v, const struct rule *r,
 			uint64_t reset_ms, uint64_t retry_ms)
@@ -92,10 +91,12 @@ static inline struct claim_word *add_keys(const struct claim *c,
 static_assert(1 + PLAIN_ASKS_MAX <= CLAIM_WORDS_MAX, "they fit");
 
 static __attribute__((always_inline)) inline enum plain_end
-run(struct claim *c, struct org *org, const struct plan *plan,
-    const struct plain_ask *asks, unsigned count, const struct instant *now)
+under_window(struct step *s, const struct plain_ask *asks, unsigned count,
+	     const struct instant *now)
 {
-	const struct rule *rule = &plan->rules[0];
+	const struct rule *rule = &s->plan->rules[0];
+	struct claim *c = s->claim;
+	struct org *org = s->org;
 	uint32_t limit = rule->limit;
 
 	for (;;) {
@@ -103,6 +104,7 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 			claim_settle(c->arena, &org->gate, c->counters);
 		uint64_t units = 0, ring = claim_load(&org->first.ring);
 		uint64_t next, reset_ms, retry_ms;
+		struct claim_word *end;
 		struct instant at;
 		uint32_t allowed = 0;
 		struct view v;
@@ -134,12 +136,12 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 		window_charge(&v, EXACT_BITS, true, (uint32_t)units);
 		reset_ms = window_rests_ms(&v);
 		retry_ms = window_more_ms(&v);
-		c->next = add_keys(
-			c, claim_put(c, claim_begin(c), v.word, v.from, v.to),
+		end = add_keys(
+			c, claim_put(c, claim_first(c), v.word, v.from, v.to),
 			asks, count, allowed);
-		if (unlikely(!claim_commit_to(c, &org->gate, version, next))) {
-			if (c->counters != NULL)
-				counter_add(&c->counters->retries, 1);
+		if (unlikely(!claim_commit_words(c, end, &org->gate, version,
+						 next))) {
+			straight_lost(s);
 			continue;
 		}
 		window_leave_hint(&org->first, window_hint(&v));
@@ -159,21 +161,93 @@ run(struct claim *c, struct org *org, const struct plan *plan,
 static_assert(PLAIN_ASKS_MAX < 32, "a bit for each");
 static_assert(CHECK_COST_MAX < UINT32_MAX, "no sum of costs overflows 64 bits");
 
-static __attribute__((noinline)) enum plain_end
-run_several(struct claim *c, struct org *org, const struct plan *plan,
-	    const struct plain_ask *asks, unsigned count,
+static __attribute__((always_inline)) inline enum plain_end
+under_rules(struct step *s, const struct plain_ask *asks, unsigned count,
 	    const struct instant *now)
 {
-	check(count <= PLAIN_ASKS_MAX);
-	return run(c, org, plan, asks, count, now);
+	const uint32_t all = (UINT32_C(1) << count) - 1;
+	uint64_t units = 0, version, next;
+	struct claim_word *at;
+	struct least least;
+	unsigned i;
+
+	for (i = 0; i < count; i++)
+		units += asks[i].cost;
+	if (unlikely(units > s->plan->own))
+		return PLAIN_NOT;
+	do {
+		const struct rule *r = s->plan->rules;
+		const struct rule *end = r + s->plan->rules_count;
+		uint64_t now_ns;
+
+		version = claim_settle(s->arena, &s->org->gate, s->counters);
+		now_ns = straight_turn(now, version, &next);
+		s->straight.after = 0;
+		at = claim_first(s->claim);
+		least = (struct least){.left = STRAIGHT_NONE};
+		for (; r < end; r++) {
+			struct meter *m = org_meter(s->arena, s->org, r->meter);
+
+			at = likely(r->algorithm == RULE_GCRA)
+				     ? straight_gcra(s->claim, at, r, m, units,
+						     now_ns, &least)
+				     : straight_window(s, at, r, m, NULL,
+						       (uint32_t)units, now_ns,
+						       &least);
+			if (unlikely(at == NULL))
+				return PLAIN_NOT;
+		}
+		at = add_keys(s->claim, at, asks, count, all);
+	} while (!claim_commit_words(s->claim, at, &s->org->gate, version,
+				     next) &&
+		 straight_lost(s));
+	if (s->straight.after != 0)
+		straight_finish(s, NULL);
+	/* As if one came after the other: each was told what was left then. */
+	for (i = 0; i < count; i++) {
+		struct verdict *v = asks[i].verdict;
+
+		units -= asks[i].cost;
+		straight_tell(s, v, &least, units);
+		v->credits = v->budget = CREDITS_NONE;
+		v->charged = asks[i].cost;
+	}
+	return PLAIN_ALLOWED;
+}
+static_assert(PLAN_METERS_MAX + PLAIN_ASKS_MAX <= CLAIM_WORDS_MAX, "they fit");
+
+/* Most often it is one, and then the compiler leaves the loops out. */
+static __attribute__((noinline)) enum plain_end
+several_under_window(struct step *s, const struct plain_ask *asks,
+		     unsigned count, const struct instant *now)
+{
+	check(count <= PLAIN_ASKS_MAX); /* and the loops are unrolled */
+	return under_window(s, asks, count, now);
 }
 
-enum plain_end plain_run(struct claim *c, struct org *org,
-			 const struct plan *plan, const struct plain_ask *asks,
+static __attribute__((noinline)) enum plain_end
+several_under_rules(struct step *s, const struct plain_ask *asks,
+		    unsigned count, const struct instant *now)
+{
+	check(count <= PLAIN_ASKS_MAX);
+	return under_rules(s, asks, count, now);
+}
+
+static __attribute__((noinline)) enum plain_end
+one_under_rules(struct step *s, const struct plain_ask *ask,
+		const struct instant *now)
+{
+	return under_rules(s, ask, 1, now);
+}
+
+enum plain_end plain_run(struct step *s, const struct plain_ask *asks,
 			 unsigned count, const struct instant *now)
 {
-	if (unlikely(count != 1))
-		return run_several(c, org, plan, asks, count, now);
-	/* Most often it is one, and then the compiler leaves the loops out. */
-	return run(c, org, plan, asks, 1, now);
+	bool one = likely(count == 1);
+
+	if (s->plan->plain == PLAIN_WINDOW)
+		return one ? under_window(s, asks, 1, now)
+			   : several_under_window(s, asks, count, now);
+	return one ? one_under_rules(s, asks, now)
+		   : several_under_rules(s, asks, count, now);
 }

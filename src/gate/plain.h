@@ -4,8 +4,12 @@
 
 /*
  * gate/plain - the common case of gate/step in a straight line: an organization
- * with one window and nothing else, checks that say no more than their key and
- * cost. Decides exactly as step_run() would.
+ * whose rules are windows and GCRA of its own and nothing else, checks that say
+ * no more than their key and cost. Decides exactly as step_run() would.
+ *
+ * Several checks of one organization are one claim. Under one window each is
+ * decided here, allowed or denied; under several rules all of them are allowed
+ * or it is for others to say who is not.
  *
  * Proof      tests/gate/step_trace_test.c runs both
  */
@@ -24,13 +28,13 @@ struct plain_ask {
 enum plain_end {
 	PLAIN_ALLOWED, /* all of them */
 	PLAIN_DENIED,  /* one, at least */
-	PLAIN_NOT,     /* nothing was decided: fewer entries than units */
+	PLAIN_NOT,     /* nothing was decided: a window has fewer entries than
+			* units, or one of several rules denies */
 };
 
-/* count <= PLAIN_ASKS_MAX; the plan is plain, the organization has no credits.
- * Fills reason and numbers of each verdict, which is zero but for the ids. */
-enum plain_end plain_run(struct claim *c, struct org *org,
-			 const struct plan *plan, const struct plain_ask *asks,
+/* count <= PLAIN_ASKS_MAX; s->plan is plain, s->org has no credits. Fills
+ * reason and numbers of each verdict, which is zero but for the ids. */
+enum plain_end plain_run(struct step *s, const struct plain_ask *asks,
 			 unsigned count, const struct instant *now);
 
 #endif

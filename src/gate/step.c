@@ -555,7 +555,7 @@ static __attribute__((noinline)) void run_from(struct step *s, unsigned from,
 void step_run(struct step *s, const struct instant *now, uint64_t wall_ms)
 {
 	s->wall_ms = wall_ms;
-	if (s->count == 1 && own_run(s, &s->asks[0], now))
+	if (s->count == 1 && !s->denied && own_run(s, &s->asks[0], now))
 		return;
 	run_from(s, 0, now);
 }

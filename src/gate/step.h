@@ -73,6 +73,21 @@ struct change {
 	uint64_t from, to;
 };
 
+/* An attempt of gate/straight: what does not stay in registers. */
+struct straight {
+	uint64_t left;              /* units, of the window just read ... */
+	uint32_t rests_ms, more_ms; /* ... and this, when it has the least */
+	/* When the claim got through: how many hints are to be left, and
+	 * STRAIGHT_CROSSED. */
+	unsigned after;
+	struct {
+		struct meter *meter;
+		uint64_t hint;
+	} hints[PLAN_RULES_MAX];
+};
+#define STRAIGHT_CROSSED 0x80u /* a budget has crossed a threshold */
+static_assert(PLAN_RULES_MAX < STRAIGHT_CROSSED, "a bit of its own");
+
 struct step {
 	struct arena *arena;
 	struct claim *claim;
@@ -82,12 +97,15 @@ struct step {
 	struct org *org;
 	const struct plan *plan;
 	unsigned count;
+	bool denied; /* gate/plain has found so of one of them: no straight line
+		      * tries again */
 	struct ask asks[STEP_ASKS_MAX];
 
 	/* an attempt */
 	struct instant now;
 	uint64_t wall_ms;
 	struct credits *credits; /* or NULL */
+	struct straight straight;
 	unsigned views_count, changes_count;
 	struct view views[STEP_VIEWS_MAX];
 	struct change changes[CLAIM_WORDS_MAX];

@@ -41,7 +41,7 @@ static void fill_rule(const struct rule_record *from, struct rule *to)
 			      (from->full_pass ? RULE_FULL_PASS : 0));
 	to->limit = from->limit;
 	to->rate = from->limit;
-	to->period_ms = from->period_ms;
+	to->period_ms = (uint32_t)from->period_ms;
 	to->id = from->id;
 	if (from->route[0])
 		to->route = label_hash(from->route, strlen(from->route));

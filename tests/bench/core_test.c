@@ -210,20 +210,21 @@ Test(core, words_that_do_not_agree_fail_the_claim)
 	expect_wrong("claim, 6", false);
 }
 
-static struct rule *hot_rule(enum core_plan plan, unsigned i)
+static void deny(enum core_plan plan, unsigned rule)
 {
 	struct plan *p = block_at(&world.file.arena, world.rules.hot[plan]);
 
 	cr_assert_not_null(p);
-	return &p->rules[i];
+	p->rules[rule].limit = 0;
+	plan_complete(p);
 }
 
 Test(core, rule_that_denies_fails_the_decision)
 {
-	hot_rule(CORE_MIXED_6, 5)->limit = 0;
+	deny(CORE_MIXED_6, 5);
 	expect_wrong("rules, 6", true);
 	expect_wrong("rules, 6 budget", true);
 	expect_wrong("rules, 6 credits", true);
-	hot_rule(CORE_LEVELS_6, 3)->limit = 0;
+	deny(CORE_LEVELS_6, 3);
 	expect_wrong("rules, 6 levels", true);
 }

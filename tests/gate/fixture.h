@@ -64,7 +64,8 @@ static inline uint64_t fixture_plan(struct fixture *f, const struct rule *rules,
 				    uint32_t count)
 {
 	uint64_t word = fixture_ring(f, 9);
-	struct plan *plan = block_at(f->arena, word);
+	struct plan *plan =
+		(void *)(f->arena->rings + RING_PLACE(word) * LINE_BYTES);
 
 	plan->rules_count = count;
 	for (uint32_t i = 0; i < count; i++)
@@ -80,7 +81,7 @@ static inline struct rule fixture_window(uint32_t limit, uint64_t window)
 		.level = LEVEL_ORG,
 		.limit = limit,
 		.span = window,
-		.period_ms = (window + MS - 1) / MS,
+		.period_ms = (uint32_t)((window + MS - 1) / MS),
 		.name = "org",
 	};
 

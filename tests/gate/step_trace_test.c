@@ -19,6 +19,7 @@
 #define HOLDS_BUSY 40u
 #define BATCH_MIXED 3u /* these fit into one claim, whatever they are */
 #define BATCH_PLAIN 40u
+#define BATCH_STRAIGHT (PLAIN_ASKS_MAX - 1) /* and one: a claim */
 
 struct trace {
 	struct gate_scene s;
@@ -31,7 +32,8 @@ struct trace {
 	uint64_t ids[256]; /* of holds, some of them gone */
 	unsigned ids_count;
 	bool plain, features;
-	bool own; /* windows and GCRA of the organization only */
+	bool own;      /* windows and GCRA of the organization only ... */
+	bool straight; /* ... that look at every check and count units */
 	uint64_t decisions;
 	unsigned step;
 };
@@ -61,8 +63,8 @@ static void random_rule(unsigned i)
 	o->limit = 1 + below(below(3) ? LIMIT_TOP : 8);
 	if (!t.plain) {
 		o->shadow = !t.own && below(6) == 0;
-		o->requests = below(6) == 0;
-		o->route = below(4) == 0 ? 1 + below(ROUTES) : 0;
+		o->requests = !t.straight && below(6) == 0;
+		o->route = !t.straight && below(4) == 0 ? 1 + below(ROUTES) : 0;
 	}
 	o->span = 250 + below(3000);
 	o->unit_ns = 1 + below(below(2) ? 1000 : 3000000);
@@ -248,7 +250,9 @@ static void checks(void)
 	uint64_t ns;
 
 	if (below(3) == 0)
-		n += below(t.plain ? BATCH_PLAIN : BATCH_MIXED);
+		n += below(t.plain      ? BATCH_PLAIN
+			   : t.straight ? BATCH_STRAIGHT
+					: BATCH_MIXED);
 	/* Several claims, a nanosecond or two apart: in the middle of a tick,
 	 * so that no window minds. */
 	split = t.features && n > BATCH_MIXED;
@@ -583,6 +587,13 @@ Test(step_trace, mixed_rules)
 Test(step_trace, mixed_rules_and_everything_else)
 {
 	run(100, 2500, false, true, "mixed_rules_and_everything_else");
+}
+
+/* What gate/plain decides under several rules, several checks at a time. */
+Test(step_trace, straight_rules)
+{
+	t.own = t.straight = true;
+	run(60, 3000, false, false, "straight_rules");
 }
 
 /* What gate/own decides, and one that it leaves to others now and then. */

@@ -102,6 +102,17 @@ static const struct shape {
 	{"plain with room", {W}, {3}, 0, 0, {"=1", "=2"}, 0, false},
 	{"plain and not", {W}, {2}, 0, 0, {"=11", "1"}, 0, false},
 	{"death of plain", {W}, {2}, 0, 0, {"=1", "=11"}, 1, false},
+	{"plain rules", {W, G}, {2, 1}, 0, 0, {"=1", "=1"}, 0, false},
+	{"plain rules with room",
+	 {G, W},
+	 {3, 3},
+	 0,
+	 0,
+	 {"=11", "=1"},
+	 0,
+	 false},
+	{"plain rules and not", {G, W}, {3, 2}, 0, 0, {"=1", "1"}, 0, false},
+	{"death of plain rules", {W, G}, {3, 2}, 0, 0, {"=1", "=11"}, 1, false},
 	{"a batch", {W}, {2}, 3, 3, {"11", "1"}, 0, false},
 	/* Not in a straight line: what is more than one check. */
 	{"long way", {W}, {1}, 2, 2, {"1p", "1p"}, 0, false},
@@ -153,6 +164,15 @@ static bool is_plain(const char *s)
 	return *s == '=';
 }
 
+static void run(struct place_of *p, struct claim *c, const struct instant *now)
+{
+	p->step.arena = &arena;
+	p->step.claim = c;
+	p->step.org = &memory.org;
+	p->step.plan = plan();
+	step_run(&p->step, now, WALL_MS);
+}
+
 static void run_plain(struct place_of *p, struct claim *c,
 		      const struct instant *now)
 {
@@ -163,16 +183,12 @@ static void run_plain(struct place_of *p, struct claim *c,
 		asks[i] = (struct plain_ask){.key = p->step.asks[i].key,
 					     .verdict = &p->verdicts[i],
 					     .cost = p->step.asks[i].cost};
-	plain_run(c, &memory.org, plan(), asks, p->step.count, now);
-}
-
-static void run(struct place_of *p, struct claim *c, const struct instant *now)
-{
 	p->step.arena = &arena;
 	p->step.claim = c;
 	p->step.org = &memory.org;
 	p->step.plan = plan();
-	step_run(&p->step, now, WALL_MS);
+	if (plain_run(&p->step, asks, p->step.count, now) == PLAIN_NOT)
+		run(p, c, now);
 }
 
 /* ---- Must hold ---- */
