@@ -11,14 +11,16 @@
  *            organization allows, they are admitted there and let go; if it
  *            denies, only let go.
  * Exactness  never more than the limit. A check may be denied for units that
- *            are held and then let go: by at most one batch of each other
+ *            are held and then let go, or that are admitted just when it looks
+ *            (then they count twice): by at most one batch of each other
  *            worker on this one address.
  * Death      what was held by a process that died is admitted by the next one
  *            (outside_recover): charged until the window has passed, never
  *            forgotten.
  * Threads    workers, inside an epoch section. An address has a gate of its
  *            own, under which its admissions are claimed.
- * Proof      tests/gate/outside_test.c
+ * Proof      tests/gate/outside_test.c,
+ *            tests/interleave/outside_interleave.c (all orders of a few, death)
  */
 #include "gate/meter.h"
 #include "gate/subjects.h"

@@ -164,6 +164,11 @@ void interleave_wrote(const volatile void *at, uint64_t from, uint64_t to)
 	looking = false;
 }
 
+unsigned interleave_current(void)
+{
+	return (unsigned)(current - world.threads);
+}
+
 static void thread_main(void)
 {
 	if (world.recovering)

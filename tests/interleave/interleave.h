@@ -56,6 +56,7 @@ double interleave_all(const struct interleave *scenario);
  * success. */
 void interleave_begin(int argc, char **argv);
 int interleave_end(void);
+unsigned interleave_current(void); /* in wrote(): the thread that did */
 bool interleave_soak(void); /* $STILE_SOAK: there is time for more */
 
 _Noreturn void interleave_violation(const char *what, const char *file,

@@ -52,6 +52,29 @@ MISTAKES = {
         'for (owner = 0; owner < ARENA_OWNERS; owner++) {',
         'for (owner = 0; owner < 1; owner++) {'),
 
+    # What others hold at an address, as it was before ours was held.
+    'looked_before': (
+        'outside.c',
+        'uint64_t held = atomic_fetch_add_explicit('
+        '&o->held, units, memory_order_acq_rel);',
+        'uint64_t held = atomic_load_explicit('
+        '&o->held, memory_order_acquire);'
+        ' atomic_fetch_add_explicit(&o->held, units,'
+        ' memory_order_acq_rel);'),
+    # It is let go before it is admitted.
+    'let_go_first': (
+        'outside.c',
+        'if (admitted)',
+        'atomic_fetch_sub_explicit(&o->held, units, memory_order_release);'
+        ' if (!admitted) return;'
+        ' for (; units != 0; units = 0)'),
+    # Recovery does the same: who dies then has forgotten it.
+    'forgotten': (
+        'outside.c',
+        'admit(c, r, o, entries, entries_log2, (uint32_t)held, now);',
+        'atomic_store_explicit(&o->held, 0, memory_order_relaxed);'
+        ' admit(c, r, o, entries, entries_log2, (uint32_t)held, now);'),
+
     # An answer that changes nothing, from words of two versions.
     'torn_answer': (
         'step.c',
