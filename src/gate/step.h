@@ -20,7 +20,8 @@
  *            thread decides in another's past.
  * Proof      tests/gate/step_trace_test.c (against a serial execution),
  *            tests/torture/step_torture.c (threads),
- *            tests/interleave/step_interleave.c (all orders of a few, death)
+ *            tests/interleave/step_interleave.c (all orders of a few, request
+ *            ids and holds among them, death)
  */
 #include "gate/claim.h"
 #include "gate/layout.h"

@@ -115,6 +115,24 @@ MISTAKES = {
         '/plain.c',
         'straight_tell(s, v, &least, units);',
         'straight_tell(s, v, &least, 0);'),
+    # The request id is known before its check is decided, or if it never is.
+    'id_beside_the_claim': (
+        'step.c',
+        'step_change(s, &a->once[0])->to ='
+        ' ONCE_WORD(s->now.ns, a->hold != NULL);',
+        'atomic_store_explicit(&a->once[0],'
+        ' ONCE_WORD(s->now.ns, a->hold != NULL), memory_order_release);'),
+    'id_before_the_claim': (
+        'own.c',
+        'at = claim_put(s->claim, at, &a->once[0], when,'
+        ' ONCE_WORD(now_ns, 0));',
+        'atomic_store_explicit(&a->once[0], ONCE_WORD(now_ns, 0),'
+        ' memory_order_release);'),
+    # And so is the hold live.
+    'hold_beside_the_claim': (
+        'step.c',
+        'c = step_change(s, &a->hold->state); c->to = c->from | 1;',
+        'atomic_fetch_or_explicit(&a->hold->state, 1, memory_order_release);'),
 
     # A claim of the bucket was lost or helped, and nobody looks again.
     'no_second_look': (

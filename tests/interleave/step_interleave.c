@@ -4,7 +4,7 @@
  * The proof of gate/step.c, and of the straight lines gate/own.c (which it goes
  * through where it may) and gate/plain.c beside it, by all interleavings: a few
  * checks of one organization, against its rules, a budget and a pool of
- * credits, and death at any point.
+ * credits, with a request id that several have, and death at any point.
  *
  * What was decided is asked with a peek of the very same code, in a state in
  * which nobody is about to write: everything that counts has to say the same.
@@ -18,11 +18,13 @@
 /* What was said. */
 struct said {
 	uint64_t reason, remaining, budget, credits;
+	uint64_t repeated, hold;
 };
 
 static struct {
 	uint64_t units; /* allowed so far */
-	uint64_t base;  /* units when this life began */
+	uint64_t base;  /* units when this life began ... */
+	bool base_once; /* ... and was the request id known? */
 	struct said said[THREADS_MAX][BATCHES_MAX][ASKS_MAX];
 } truth;
 
@@ -65,6 +67,17 @@ static const struct shape shapes[] = {
 	{"three", {G}, {2}, 0, 0, {"1", "1", "1"}, 0, true},
 	{"death with a batch", {W}, {2}, 3, 3, {"11", "1"}, 1, true},
 	{"two deaths", {W}, {2}, 2, 1, {"1", "1"}, 2, true},
+	{"an id", {W}, {3}, 0, 0, {"i", "i"}, 0, false},
+	{"an id on the long way", {W}, {3}, 0, 0, {"ip", "ip"}, 0, false},
+	{"an id on both ways", {W, G}, {3, 3}, 0, 3, {"i", "ip"}, 0, false},
+	{"an id and others", {W}, {3}, 3, 2, {"i", "2,i"}, 0, false},
+	{"an id in a batch", {G}, {3}, 0, 0, {"ii", "2i"}, 0, false},
+	{"an id, then full", {W}, {1}, 0, 0, {"i,i", "i"}, 0, false},
+	{"an id of three", {G}, {3}, 0, 0, {"i", "i", "i"}, 0, true},
+	{"a reservation", {G}, {3}, 2, 3, {"r", "r"}, 0, false},
+	{"death with an id", {W}, {3}, 0, 0, {"i", "i"}, 1, false},
+	{"death on both ways", {G}, {3}, 0, 0, {"i", "ip"}, 1, false},
+	{"death with a reservation", {G}, {3}, 0, 0, {"r", "r"}, 1, false},
 };
 
 /* ---- Must hold ---- */
@@ -120,10 +133,53 @@ static bool open_gate(void)
 	return (memory.org.gate & 1) == 0;
 }
 
+static bool once_known(void)
+{
+	return memory.once[0] != ONCE_BEFORE;
+}
+
+/* A hold is live if the request id says so, and then it is the one that it
+ * names. */
+static uint64_t hold_live(void)
+{
+	uint64_t id, live = 0;
+	unsigned i;
+
+	for (i = 0; i < LIVES_MAX * THREADS_MAX; i++) {
+		if ((memory.holds[0][i].state & 1) == 0)
+			continue;
+		must(live == 0);
+		live = i + 1;
+	}
+	id = once_known() && ONCE_HELD(memory.once[0]) ? memory.once[1] : 0;
+	must(live == id);
+	return live;
+}
+
+static bool has_id(void)
+{
+	unsigned i;
+
+	for (i = 0; i < THREADS_MAX; i++)
+		if (shape->threads[i] != NULL &&
+		    strpbrk(shape->threads[i], "ir") != NULL)
+			return true;
+	return false;
+}
+
+static void is_settled(void)
+{
+	must(units() == truth.units);
+	if (!has_id())
+		return;
+	must(once_known() == (truth.units % 2 == 1));
+	hold_live();
+}
+
 static void always(void)
 {
 	if (open_gate())
-		must(units() == truth.units);
+		is_settled();
 }
 
 static void wrote(const volatile void *at, uint64_t from, uint64_t to)
@@ -142,34 +198,51 @@ static void recovered(void)
 {
 	must(open_gate());
 	/* Recovery completes: wrote() has seen it. */
-	must(units() == truth.units);
+	is_settled();
 	truth.base = truth.units;
+	truth.base_once = once_known();
 	memset(truth.said, 0, sizeof(truth.said));
 }
 
 /* ---- One check after the other ---- */
 
+static uint64_t serial_reason(uint64_t used)
+{
+	unsigned i;
+
+	for (i = 0; i < plan()->rules_count; i++)
+		if (used > shape->limits[i])
+			return REASON_RATE_LIMITED;
+	if (shape->budget != 0 && used > shape->budget)
+		return REASON_BUDGET;
+	if (shape->credits != 0 && used > shape->credits)
+		return REASON_CREDITS;
+	return REASON_ALLOW;
+}
+
 /* A batch from *s on, behind which *s is then. */
 static void serial_batch(const char **s, const struct said *said,
-			 uint64_t *used, bool *ret_same)
+			 uint64_t *used, bool *once, bool *ret_same)
 {
 	*s += is_plain(*s);
 	for (; **s != '\0' && **s != ','; (*s)++, said++) {
-		uint64_t cost = **s == 'p' ? 1 : (uint64_t)(**s - '0');
+		uint64_t cost = **s >= 'a' ? 1 : (uint64_t)(**s - '0');
+		bool with_id = **s == 'i' || **s == 'r';
+		bool repeated = with_id && *once;
 		uint64_t least = UINT64_MAX, reason = REASON_ALLOW;
 		unsigned i;
 
-		for (i = 0; i < plan()->rules_count; i++)
-			if (*used + cost > shape->limits[i])
-				reason = REASON_RATE_LIMITED;
-		if (reason == REASON_ALLOW && shape->budget != 0 &&
-		    *used + cost > shape->budget)
-			reason = REASON_BUDGET;
-		if (reason == REASON_ALLOW && shape->credits != 0 &&
-		    *used + cost > shape->credits)
-			reason = REASON_CREDITS;
-		if (reason == REASON_ALLOW && **s != 'p')
+		if (!repeated)
+			reason = serial_reason(*used + cost);
+		if (reason == REASON_ALLOW && **s != 'p' && !repeated)
 			*used += cost;
+		if (reason == REASON_ALLOW && with_id)
+			*once = true;
+		if (said->repeated != repeated ||
+		    said->hold != (**s == 'r' && reason == REASON_ALLOW
+					   ? hold_live()
+					   : 0))
+			*ret_same = false;
 		for (i = 0; i < plan()->rules_count; i++)
 			if (shape->limits[i] - *used < least)
 				least = shape->limits[i] - *used;
@@ -191,7 +264,8 @@ static void serial_batch(const char **s, const struct said *said,
 
 /* Is there an order of what is left of each thread's checks? */
 static bool serial(const char *const left[THREADS_MAX],
-		   const unsigned batches[THREADS_MAX], uint64_t used)
+		   const unsigned batches[THREADS_MAX], uint64_t used,
+		   bool once)
 {
 	bool more = false;
 	unsigned i;
@@ -200,15 +274,16 @@ static bool serial(const char *const left[THREADS_MAX],
 		const char *rest[THREADS_MAX];
 		unsigned then[THREADS_MAX];
 		uint64_t after = used;
-		bool same = true;
+		bool same = true, then_once = once;
 
 		if (left[i] == NULL || *left[i] == '\0')
 			continue;
 		more = true;
 		memcpy(rest, left, sizeof(rest));
 		memcpy(then, batches, sizeof(then));
-		serial_batch(&rest[i], truth.said[i][then[i]++], &after, &same);
-		if (same && serial(rest, then, after))
+		serial_batch(&rest[i], truth.said[i][then[i]++], &after,
+			     &then_once, &same);
+		if (same && serial(rest, then, after, then_once))
 			return true;
 	}
 	return !more && used == truth.units;
@@ -220,14 +295,14 @@ static void ended(unsigned life)
 
 	(void)life;
 	must(open_gate());
-	must(units() == truth.units);
-	must(serial(shape->threads, first, truth.base));
+	is_settled();
+	must(serial(shape->threads, first, truth.base, truth.base_once));
 }
 
 /* ---- Threads ---- */
 
 static __attribute__((noinline)) const char *
-batch(struct claim *c, unsigned idx, unsigned n, const char *s)
+batch(struct claim *c, unsigned idx, unsigned life, unsigned n, const char *s)
 {
 	struct instant now = time_of(idx);
 	struct place_of *p = &places[idx];
@@ -235,16 +310,19 @@ batch(struct claim *c, unsigned idx, unsigned n, const char *s)
 	bool plain = is_plain(s);
 
 	for (s += plain; *s != '\0' && *s != ','; s++)
-		ask(p, count++, *s == 'p' ? 1 : (uint32_t)(*s - '0'),
-		    *s == 'p');
+		ask_as(p, count++, *s, idx, life);
 	if (plain)
 		run_plain(p, c, &now);
 	else
 		run(p, c, &now);
 	for (i = 0; i < count; i++)
-		truth.said[idx][n][i] = (struct said){
-			p->verdicts[i].reason, p->verdicts[i].remaining,
-			p->verdicts[i].budget, p->verdicts[i].credits};
+		truth.said[idx][n][i] =
+			(struct said){p->verdicts[i].reason,
+				      p->verdicts[i].remaining,
+				      p->verdicts[i].budget,
+				      p->verdicts[i].credits,
+				      p->verdicts[i].flags & VERDICT_REPEATED,
+				      p->verdicts[i].hold};
 	/* Or what is left over would be a state of its own. */
 	memset(p, 0, sizeof(*p));
 	return *s == ',' ? s + 1 : s;
@@ -256,11 +334,10 @@ static void thread(unsigned idx, unsigned life)
 	struct claim c;
 	unsigned n;
 
-	(void)life;
 	memset(&c, 0, sizeof(c));
 	claim_init(&c, &arena, idx, NULL);
 	for (n = 0; *s != '\0'; n++)
-		s = batch(&c, idx, n, s);
+		s = batch(&c, idx, life, n, s);
 }
 
 static void recover(void)

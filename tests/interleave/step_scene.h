@@ -14,7 +14,8 @@
 #include <string.h>
 
 #define THREADS_MAX 3u
-#define ASKS_MAX 2u /* of a batch */
+#define LIVES_MAX 2u /* of those that reserve */
+#define ASKS_MAX 2u  /* of a batch */
 #define RULES_MAX 2u
 #define WORDS_MAX 8u   /* of a claim */
 #define WINDOW_LOG2 2u /* entries of a window: more than any limit here */
@@ -35,6 +36,8 @@ static struct {
 	struct org org;
 	struct key key;
 	struct project project;
+	struct hold holds[LIVES_MAX][THREADS_MAX];
+	word_t once[2]; /* of the request id */
 	struct {
 		uint8_t lines[PLACE_END][LINE_BYTES];
 	} rings LINE_ALIGNED;
@@ -58,9 +61,11 @@ static struct place_of {
 } places[THREADS_MAX], observer;
 
 /*
- * A thread's checks: a digit is one of that cost, p a peek at a cost of 1; what
- * follows without a comma is in the same batch. Behind a = in the straight line
- * for plain plans, to which budgets and credits are unknown.
+ * A thread's checks: a digit is one of that cost, p a peek at a cost of 1; i
+ * and r have a cost of 1 and the request id, and r reserves. What follows
+ * without a comma is in the same batch. Behind a = in the straight line for
+ * plain plans, to which budgets and credits are unknown. Beside i and r others
+ * cost 2: so units are odd if the one with the id was charged.
  */
 struct shape {
 	const char *name;
@@ -89,6 +94,11 @@ static struct plan *plan(void)
 	return block_at(&arena, RING_WORD(PLACE_PLAN, 0, 1));
 }
 
+#define ONCE_FOR_NS UINT64_C(60000000000)
+/* The request id's entry was another one's, which had a hold. */
+#define ONCE_BEFORE ONCE_WORD(INSTANT_BIAS_NS - 2 * ONCE_FOR_NS, 1)
+#define HOLD_BEFORE 77u
+
 static void ask(struct place_of *p, unsigned i, uint32_t cost, bool peek)
 {
 	struct ask *a = &p->step.asks[i];
@@ -103,6 +113,22 @@ static void ask(struct place_of *p, unsigned i, uint32_t cost, bool peek)
 	p->step.count = i + 1;
 }
 
+/* By a letter of a script. */
+static void ask_as(struct place_of *p, unsigned i, char what, unsigned idx,
+		   unsigned life)
+{
+	struct ask *a = &p->step.asks[i];
+
+	ask(p, i, what < 'a' ? (uint32_t)(what - '0') : 1, what == 'p');
+	if (what == 'i' || what == 'r')
+		a->once = memory.once;
+	if (what == 'r') {
+		a->hold = &memory.holds[life][idx];
+		a->hold_id = 1 + idx + life * THREADS_MAX;
+		a->hold_ticks = CLOCK_TICKS_PER_MS;
+	}
+}
+
 static bool is_plain(const char *s)
 {
 	return *s == '=';
@@ -114,6 +140,7 @@ static void run(struct place_of *p, struct claim *c, const struct instant *now)
 	p->step.claim = c;
 	p->step.org = &memory.org;
 	p->step.plan = plan();
+	p->step.once_ns = ONCE_FOR_NS;
 	step_run(&p->step, now, WALL_MS);
 }
 
@@ -170,6 +197,8 @@ static void setup(void)
 	memory.org.more = PLACE_MORE;
 	memory.org.plan = RING_WORD(PLACE_PLAN, 0, 1);
 	memory.org.state = SLOT_ACTIVE;
+	memory.once[0] = ONCE_BEFORE;
+	memory.once[1] = HOLD_BEFORE;
 	set_up_rules();
 	for (i = 0; i < PROJECT_BUDGETS_MAX; i++)
 		memory.project.budgets[i].cap = BUDGET_NONE;
@@ -229,6 +258,8 @@ static void watch_scene(void)
 	for (i = 0; i < RULES_MAX; i++)
 		interleave_watch("tripped", &plan()->rules[i].tripped,
 				 sizeof(word_t));
+	interleave_watch("holds", memory.holds, sizeof(memory.holds));
+	interleave_watch("request id", memory.once, sizeof(memory.once));
 }
 
 #endif
