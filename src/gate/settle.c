@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The end of a hold. */
+/* The end of a hold. All orders of a few who end it, and death:
+ * tests/interleave/settle_interleave.c. */
 #include "gate/decide.h"
 
 #include "base/check.h"

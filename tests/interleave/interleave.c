@@ -26,7 +26,7 @@
 #define STACK_BYTES 16384u
 /* interleave_point() and _setjmp() below its frame. */
 #define STACK_MARGIN 512u
-#define REGIONS_MAX 32u
+#define REGIONS_MAX 48u
 #define DEPTH_MAX 4096u
 #define TABLE_MIN (UINT64_C(1) << 16)
 #define TABLE_MAX (UINT64_C(1) << 26) /* 1.5 GB */
@@ -55,6 +55,7 @@ static struct region {
 	size_t len;
 } regions[REGIONS_MAX];
 static unsigned regions_count;
+static struct region ignored;
 
 static const struct interleave *scenario;
 static const char *only;    /* this scenario, or NULL */
@@ -75,12 +76,17 @@ static unsigned depth;
 
 /* ---- What is told ---- */
 
+static bool is_in(const struct region *r, const volatile void *at)
+{
+	return (uintptr_t)at - (uintptr_t)r->at < r->len;
+}
+
 static const struct region *region_of(const volatile void *at)
 {
 	unsigned i;
 
 	for (i = 0; i < regions_count; i++)
-		if ((uintptr_t)at - (uintptr_t)regions[i].at < regions[i].len)
+		if (is_in(&regions[i], at))
 			return &regions[i];
 	return NULL;
 }
@@ -154,7 +160,7 @@ void interleave_point(const volatile void *at, const char *op,
 
 void interleave_wrote(const volatile void *at, uint64_t from, uint64_t to)
 {
-	if (current == NULL || looking)
+	if (current == NULL || looking || is_in(&ignored, at))
 		return;
 	must(region_of(at) != NULL);
 	if (scenario->wrote == NULL)
@@ -460,6 +466,12 @@ void interleave_watch(const char *name, void *at, size_t len)
 {
 	check(regions_count < REGIONS_MAX);
 	regions[regions_count++] = (struct region){name, at, len};
+}
+
+void interleave_ignore(void *at, size_t len)
+{
+	check(ignored.len == 0);
+	ignored = (struct region){NULL, at, len};
 }
 
 double interleave_all(const struct interleave *which)

@@ -45,6 +45,9 @@ struct interleave {
 
 /* Tells once, before interleave_all(), what the threads share. */
 void interleave_watch(const char *name, void *at, size_t len);
+/* What they only count in, and none of them reads to decide: no access of it is
+ * a place to change at, and it is no part of the state. */
+void interleave_ignore(void *at, size_t len);
 
 /* All interleavings of one scenario. Prints and returns how many there are: 0
  * if
@@ -57,7 +60,7 @@ double interleave_all(const struct interleave *scenario);
 void interleave_begin(int argc, char **argv);
 int interleave_end(void);
 unsigned interleave_current(void); /* in wrote(): the thread that did */
-bool interleave_soak(void); /* $STILE_SOAK: there is time for more */
+bool interleave_soak(void);        /* $STILE_SOAK: there is time for more */
 
 _Noreturn void interleave_violation(const char *what, const char *file,
 				    int line);

@@ -134,6 +134,24 @@ MISTAKES = {
         'c = step_change(s, &a->hold->state); c->to = c->from | 1;',
         'atomic_fetch_or_explicit(&a->hold->state, 1, memory_order_release);'),
 
+    # What was live when it was looked up is settled, whatever it is by now.
+    'settles_any': (
+        'settle.c',
+        'if (claim_load(&t.hold->state) != state) {',
+        'if (claim_load(&t.hold->state) < state) {'),
+    # A lost claim is told as if it had got through.
+    'lost_is_settled': (
+        'settle.c',
+        'if (!step_commit(s, version)) {'
+        ' counter_add(&g->counters->retries, 1); continue; }',
+        'step_commit(s, version);'),
+    # What comes back is counted before it does, or if it never does.
+    'returned_beside': (
+        'settle.c',
+        'step_change(s, &t->cell->returned)->to += units;',
+        'atomic_fetch_add_explicit(&t->cell->returned, units,'
+        ' memory_order_release);'),
+
     # A claim of the bucket was lost or helped, and nobody looks again.
     'no_second_look': (
         'subjects.c',
