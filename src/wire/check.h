@@ -52,9 +52,18 @@ enum detail {
 	DETAIL_HTTP = 5,    /* not HTTP/1.x, or a header too large */
 	DETAIL_ROUTE = 6,   /* route or scope: too long, or not printable */
 	DETAIL_ADDRESS = 7, /* the client's address is none */
-	DETAIL_HOLD = 8,    /* not the id of a hold, or none to settle, or one
-			     * where nothing is settled; not a time to hold */
+	DETAIL_HOLD = 8,    /* not the id of a hold, or none to settle; native:
+			     * not a time to hold */
 	DETAIL_ONCE = 9,    /* the request id is too long, or there are two */
+	/* Which header of HTTP; these are in no native reply. */
+	DETAIL_PEEK = 10,    /* neither 0 nor 1, or both */
+	DETAIL_EXPLAIN = 11, /* likewise */
+	DETAIL_RESERVE = 12, /* likewise, and not a time to hold */
+	DETAIL_SETTLED = 13, /* DETAIL_COST of a settlement: 0 is one */
+	/* in their place they say nothing, and are refused */
+	DETAIL_COST_BESIDE = 14, /* what gives back takes no cost */
+	DETAIL_PEEK_BESIDE = 15, /* what settles is no check */
+	DETAIL_HOLD_BESIDE = 16, /* what is a check settles nothing */
 	DETAIL_COUNT
 };
 

@@ -184,7 +184,7 @@ enum detail extra_hold_time(struct check_extra *e, const void *text, size_t len)
 	for (; at < end && *at >= '0' && *at <= '9'; at++) {
 		n = n * 10 + (uint64_t)(*at - '0');
 		if (n > CHECK_HOLD_MS_MAX)
-			return DETAIL_HOLD;
+			return DETAIL_RESERVE;
 	}
 	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
 		if (!is_text(at, (size_t)(end - at), units[i].unit))
@@ -192,9 +192,9 @@ enum detail extra_hold_time(struct check_extra *e, const void *text, size_t len)
 		n *= units[i].ms;
 		if (n == 0 || n > CHECK_HOLD_MS_MAX ||
 		    (e->hold_ms != 0 && e->hold_ms != n))
-			return DETAIL_HOLD;
+			return DETAIL_RESERVE;
 		e->hold_ms = (uint32_t)n;
 		return DETAIL_NONE;
 	}
-	return DETAIL_HOLD;
+	return DETAIL_RESERVE;
 }

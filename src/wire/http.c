@@ -178,7 +178,7 @@ static void fill_key(const struct http_parser *p, struct check *c)
 	if (p->fault != DETAIL_NONE)
 		refuse(c, REASON_BAD_REQUEST, p->fault);
 	else if (c->extra && c->extra->hold != 0)
-		refuse(c, REASON_BAD_REQUEST, DETAIL_HOLD);
+		refuse(c, REASON_BAD_REQUEST, DETAIL_HOLD_BESIDE);
 	else if (!(p->seen & (SEEN_KEY | SEEN_EMPTY_KEY)))
 		refuse(c, REASON_NO_CREDENTIAL, DETAIL_NONE);
 	else if (p->key_len == 0 || !key_is_visible(p))
@@ -200,9 +200,9 @@ static void fill_hold(const struct http_parser *p, struct check *c)
 	else if (c->extra == NULL || c->extra->hold == 0)
 		refuse(c, REASON_BAD_REQUEST, DETAIL_HOLD);
 	else if (cost && p->target != TARGET_SETTLE)
-		refuse(c, REASON_BAD_REQUEST, DETAIL_COST);
+		refuse(c, REASON_BAD_REQUEST, DETAIL_COST_BESIDE);
 	else if (p->seen & SEEN_PEEK)
-		refuse(c, REASON_BAD_REQUEST, DETAIL_FRAME);
+		refuse(c, REASON_BAD_REQUEST, DETAIL_PEEK_BESIDE);
 }
 
 static void fill_check(const struct http_parser *p, struct check *c)

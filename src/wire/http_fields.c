@@ -145,13 +145,22 @@ static void take_authorization(struct http_parser *p)
 	take_key(p, p->value + at, len - at);
 }
 
+static enum detail cost_detail(const struct http_parser *p)
+{
+	if (p->target == TARGET_SETTLE)
+		return DETAIL_SETTLED;
+	return http_target_settles(p->target) ? DETAIL_COST_BESIDE
+					      : DETAIL_COST;
+}
+
 static void take_cost(struct http_parser *p)
 {
 	size_t len = value_trimmed(p);
 	uint32_t cost = 0;
+	enum detail detail = cost_detail(p);
 
 	if (len == 0 || value_is_cut(p)) {
-		set_fault(p, DETAIL_COST);
+		set_fault(p, detail);
 		return;
 	}
 	for (size_t i = 0; i < len; i++) {
@@ -159,14 +168,14 @@ static void take_cost(struct http_parser *p)
 
 		/* cost <= CHECK_COST_MAX here: ten times it cannot wrap. */
 		if (digit > 9 || (cost = cost * 10 + digit) > CHECK_COST_MAX) {
-			set_fault(p, DETAIL_COST);
+			set_fault(p, detail);
 			return;
 		}
 	}
 	/* Only what was reserved can have cost nothing in the end. */
 	if ((cost == 0 && p->target != TARGET_SETTLE) ||
 	    ((p->seen & SEEN_COST) && cost != p->cost)) {
-		set_fault(p, DETAIL_COST);
+		set_fault(p, detail);
 		return;
 	}
 	p->cost = cost;
@@ -174,7 +183,8 @@ static void take_cost(struct http_parser *p)
 }
 
 /* "1" or "0"; said in both ways it is a fault. */
-static void take_flag(struct http_parser *p, unsigned int yes, unsigned int no)
+static void take_flag(struct http_parser *p, unsigned int yes, unsigned int no,
+		      enum detail detail)
 {
 	size_t len = value_trimmed(p);
 
@@ -185,9 +195,9 @@ static void take_flag(struct http_parser *p, unsigned int yes, unsigned int no)
 	else if (len == 1 && p->value[0] == '0')
 		p->seen = (uint16_t)(p->seen | no);
 	else
-		set_fault(p, DETAIL_FRAME);
+		set_fault(p, detail);
 	if ((p->seen & yes) && (p->seen & no))
-		set_fault(p, DETAIL_FRAME);
+		set_fault(p, detail);
 }
 
 /* The first that needs it makes it ready: most requests of a program have
@@ -223,13 +233,13 @@ static void take_reserve(struct http_parser *p)
 	size_t len = value_trimmed(p);
 
 	if (len <= 1) {
-		take_flag(p, SEEN_RESERVE, SEEN_NO_RESERVE);
+		take_flag(p, SEEN_RESERVE, SEEN_NO_RESERVE, DETAIL_RESERVE);
 		return;
 	}
 	p->seen |= SEEN_RESERVE;
-	take_extra(p, extra_hold_time, DETAIL_HOLD);
+	take_extra(p, extra_hold_time, DETAIL_RESERVE);
 	if (p->seen & SEEN_NO_RESERVE)
-		set_fault(p, DETAIL_FRAME);
+		set_fault(p, DETAIL_RESERVE);
 }
 
 /* The last address of the last list is what the proxy before us saw; all
@@ -321,13 +331,13 @@ void http_field_read(struct http_parser *p)
 		take_cost(p);
 		break;
 	case HEADER_PEEK:
-		take_flag(p, SEEN_PEEK, SEEN_NO_PEEK);
+		take_flag(p, SEEN_PEEK, SEEN_NO_PEEK, DETAIL_PEEK);
 		break;
 	case HEADER_RESERVE:
 		take_reserve(p);
 		break;
 	case HEADER_EXPLAIN:
-		take_flag(p, SEEN_EXPLAIN, SEEN_NO_EXPLAIN);
+		take_flag(p, SEEN_EXPLAIN, SEEN_NO_EXPLAIN, DETAIL_EXPLAIN);
 		break;
 	case HEADER_HOLD:
 		take_extra(p, extra_hold, DETAIL_HOLD);

@@ -37,8 +37,10 @@ static const struct reason_info infos[REASON_COUNT] = {
 	[REASON_NO_HOLD] = {404, TEXT("no_hold"), TEXT("No such reservation")},
 };
 
-static_assert(CHECK_COST_MAX == 1000000, "the message below names it");
+static_assert(CHECK_COST_MAX == 1000000 && CHECK_HOLD_MS_MAX == 2678400000u,
+	      "the messages below name them");
 
+/* Only HTTP tells them, and it names its headers. */
 static const struct text detail_messages[DETAIL_COUNT] = {
 	[DETAIL_NONE] = TEXT("Malformed request"),
 	[DETAIL_COST] = TEXT("Cost must be a whole number from 1 to 1000000"),
@@ -46,12 +48,25 @@ static const struct text detail_messages[DETAIL_COUNT] = {
 	[DETAIL_FRAME] = TEXT("Unknown flag or non-zero reserved byte"),
 	[DETAIL_VERSION] = TEXT("Unknown protocol version"),
 	[DETAIL_HTTP] = TEXT("Malformed or too large HTTP request"),
-	[DETAIL_ROUTE] = TEXT("Route and scope must be 1 to 63 printable "
-			      "ASCII characters"),
-	[DETAIL_ADDRESS] = TEXT("Not an IPv4 or IPv6 address"),
-	[DETAIL_HOLD] = TEXT("Reservation: not an id, or not a time to hold"),
-	[DETAIL_ONCE] = TEXT("Request id: longer than 128 bytes, or two of "
-			     "them"),
+	[DETAIL_ROUTE] = TEXT("X-Stile-Route and X-Stile-Scope must be 1 to 63 "
+			      "printable ASCII characters, and one of each"),
+	[DETAIL_ADDRESS] = TEXT("X-Forwarded-For must end in an IPv4 or IPv6 "
+				"address"),
+	[DETAIL_HOLD] = TEXT("X-Stile-Hold must be the id of a reservation: 16 "
+			     "hexadecimal digits"),
+	[DETAIL_ONCE] = TEXT("X-Request-Id must be at most 128 bytes, and only "
+			     "one"),
+	[DETAIL_PEEK] = TEXT("X-Stile-Peek must be 0 or 1"),
+	[DETAIL_EXPLAIN] = TEXT("X-Stile-Explain must be 0 or 1"),
+	[DETAIL_RESERVE] = TEXT("X-Stile-Reserve must be 0, 1, or a time from "
+				"1ms to 31d, such as 500ms, 30s, 5m, 1h, 7d"),
+	[DETAIL_SETTLED] = TEXT("Cost must be a whole number from 0 to "
+				"1000000"),
+	[DETAIL_COST_BESIDE] = TEXT("X-Stile-Cost is for checks and "
+				    "/v1/settle"),
+	[DETAIL_PEEK_BESIDE] = TEXT("X-Stile-Peek is for checks"),
+	[DETAIL_HOLD_BESIDE] = TEXT("X-Stile-Hold is for /v1/settle, "
+				    "/v1/refund and /v1/release"),
 };
 
 const struct reason_info *reason_info(uint8_t reason)

@@ -25,15 +25,39 @@ class Asked(Case):
         self.assertEqual((r.status, r['X-Stile-Charged']), (200, '7'))
 
     def test_malformed_headers_are_bad_requests(self):
-        for name, value in (('X-Stile-Route', 'r' * 64),
-                            ('X-Stile-Scope', 'a\tb'),
-                            ('X-Request-Id', 'i' * 129),
-                            ('X-Forwarded-For', '192.0.2.1, me'),
-                            ('X-Stile-Reserve', '30'),
-                            ('X-Stile-Hold', '0' * 15 + '1')):
+        # Each is told by its name, and what it has to be.
+        for name, value, what in (
+                ('X-Stile-Cost', '0', '1 to 1000000'),
+                ('X-Stile-Peek', '2', '0 or 1'),
+                ('X-Stile-Explain', 'yes', '0 or 1'),
+                ('X-Stile-Reserve', '2', '30s'),
+                ('X-Stile-Reserve', '30', '30s'),
+                ('X-Stile-Route', 'r' * 64, '1 to 63'),
+                ('X-Stile-Scope', 'a\tb', '1 to 63'),
+                ('X-Stile-Hold', '0' * 15 + '1', '/v1/settle'),
+                ('X-Request-Id', 'i' * 129, '128 bytes'),
+                ('X-Forwarded-For', '192.0.2.1, me', 'IPv4 or IPv6')):
             r = self.http({'X-API-Key': self.key, name: value})
             self.assertEqual((r.status, r['X-Stile-Reason']),
                              (400, 'bad_request'), name)
+            error = r.json()['error']
+            self.assertIn(what, error, name)
+            self.assertIn('Cost' if name == 'X-Stile-Cost' else name, error)
+
+    def test_malformed_headers_of_a_settlement_are_named(self):
+        hold = '00000a0000000001'
+        for path, headers, what in (
+                ('settle', {}, 'X-Stile-Hold must be'),
+                ('settle', {'X-Stile-Hold': 'x'}, 'X-Stile-Hold must be'),
+                ('settle', {'X-Stile-Hold': hold, 'X-Stile-Cost': '-1'},
+                 'Cost must be a whole number from 0'),
+                ('refund', {'X-Stile-Hold': hold, 'X-Stile-Cost': '1'},
+                 'X-Stile-Cost is for'),
+                ('release', {'X-Stile-Hold': hold, 'X-Stile-Peek': '1'},
+                 'X-Stile-Peek is for')):
+            r = self.http(headers, '/v1/' + path)
+            self.assertEqual(r.status, 400, path)
+            self.assertIn(what, r.json()['error'])
 
     def test_nothing_is_settled_that_is_not_held(self):
         hold = {'X-Stile-Hold': '00000a0000000001'}

@@ -84,7 +84,7 @@ Test(extra, what_is_said_twice_has_to_agree)
 		{extra_once, "a", "b", DETAIL_ONCE},
 		{extra_hold, "00000000000000a1", "00000000000000a2",
 		 DETAIL_HOLD},
-		{extra_hold_time, "1s", "1001ms", DETAIL_HOLD},
+		{extra_hold_time, "1s", "1001ms", DETAIL_RESERVE},
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -265,5 +265,5 @@ Test(extra, a_time_to_hold_has_a_unit_and_bounds)
 	}
 	e.hold_ms = 0;
 	for (size_t i = 0; i < COUNT(bad); i++)
-		expect_fault(extra_hold_time, bad[i], DETAIL_HOLD);
+		expect_fault(extra_hold_time, bad[i], DETAIL_RESERVE);
 }

@@ -333,7 +333,7 @@ Test(http_peek, is_asked_for_with_1)
 			expect_key(&a, "il_abc");
 			cr_assert_eq(a.check.flags, rows[i].flags);
 		} else {
-			expect_refused(&a, REASON_BAD_REQUEST, DETAIL_FRAME);
+			expect_refused(&a, REASON_BAD_REQUEST, DETAIL_PEEK);
 		}
 	}
 }
