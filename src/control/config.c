@@ -126,7 +126,7 @@ const struct option config_options[] = {
 	 AT(snapshot_interval_s), NULL,
 	 "Counters are written to state/ this often; 0s only on demand and at "
 	 "exit."},
-	{"request_ids", OPTION_COUNT, "entries", "32768", 0, 16777216,
+	{"request_ids", OPTION_COUNT, "entries", "32768", 0, REGISTRY_IDS_MAX,
 	 AT(request_ids), NULL,
 	 "Request ids that are remembered at a time; beyond them a check is "
 	 "charged as if it named none, and counted."},
@@ -147,7 +147,7 @@ const struct option config_options[] = {
 	 hold_expiries,
 	 "What becomes of the units of a reservation that nobody settled: "
 	 "given back (return) or kept charged (keep)."},
-	{"usage_cells", OPTION_COUNT, "cells", "16384", 0, 16777216,
+	{"usage_cells", OPTION_COUNT, "cells", "16384", 0, REGISTRY_CELLS_MAX,
 	 AT(usage_cells), NULL,
 	 "Keys on routes, and keys that are denied, whose usage is counted "
 	 "apart at a time."},

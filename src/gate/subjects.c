@@ -86,10 +86,7 @@ static bool stride_sane(uint32_t stride)
 
 uint64_t subjects_bytes(uint32_t count, uint32_t stride)
 {
-	uint64_t buckets =
-		(2 * (uint64_t)count + SUBJECTS_BUCKET - 1) / SUBJECTS_BUCKET;
-
-	return bytes_of(buckets != 0 ? buckets : 1, stride);
+	return SUBJECTS_BYTES(count != 0 ? count : 1, stride);
 }
 
 /* Bytes of the block; 0: it is not in the region. */

@@ -69,6 +69,12 @@ struct subjects {
 /* Bytes of the block for at least `count` subjects (twice as many entries),
  * each with a state of `stride` bytes. */
 uint64_t subjects_bytes(uint32_t count, uint32_t stride);
+/* The same, of a count that is not 0, as a constant. */
+#define SUBJECTS_BYTES(count, stride)                                          \
+	(LINE_BYTES + (2 * (uint64_t)(count) + SUBJECTS_BUCKET - 1) /          \
+			      SUBJECTS_BUCKET *                                \
+			      (sizeof(struct subjects_bucket) +                \
+			       (uint64_t)SUBJECTS_BUCKET * (stride)))
 
 /* Control: makes an empty table in a zeroed block of that size or more. States
  * that need 64-byte alignment have a stride that is a multiple of 64. */

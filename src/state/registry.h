@@ -43,7 +43,10 @@ struct arena_file;
 struct epoch;
 struct keytable;
 
-#define REGISTRY_HOLDS_MAX (1u << 22) /* that a block has room for */
+/* What the largest block has room for (state/rings.h). */
+#define REGISTRY_HOLDS_MAX (1u << 22)
+#define REGISTRY_IDS_MAX 11000000u
+#define REGISTRY_CELLS_MAX 1970000u
 
 struct registry_options {
 	uint32_t max_orgs, max_projects, max_keys;

@@ -300,12 +300,14 @@ int registry_load(struct registry *g, bool *fresh,
 	if (r < 0)
 		snprintf(err, err_len, "loading the records: %s%s%s",
 			 strerror(-r),
-			 r == -ENOSPC ? " (the arena's tmpfs is full, or a "
-					"capacity is lower than what exists)"
+			 r == -ENOSPC ? " (enlarge the arena's tmpfs, or raise "
+					"max_orgs, max_projects, max_keys or "
+					"ring_bytes to what exists)"
 				      : "",
 			 r == -EIO ? records_error(g->records) : "");
-	/* A time zone that was there when it was recorded. */
-	if (r == -ENOENT)
+	/* A time zone that was there when it was recorded; what there is no
+	 * room for. */
+	if (r == -ENOENT || (r == -ENOSPC && g->error[0] != '\0'))
 		snprintf(err, err_len, "%s", g->error);
 	return r;
 }

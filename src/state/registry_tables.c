@@ -258,8 +258,14 @@ static int keep_or_make(struct registry *g, word_t *word, uint32_t count,
 	return r;
 }
 
+#define BLOCK_BYTES_MAX ((uint64_t)sizeof(word_t) << RINGS_LOG2_MAX)
+#define ONCE_STRIDE (2 * sizeof(word_t))
 static_assert((uint64_t)REGISTRY_HOLDS_MAX * sizeof(struct hold) <=
-		      (uint64_t)sizeof(word_t) << RINGS_LOG2_MAX,
+			      BLOCK_BYTES_MAX &&
+		      SUBJECTS_BYTES(REGISTRY_IDS_MAX, ONCE_STRIDE) <=
+			      BLOCK_BYTES_MAX &&
+		      SUBJECTS_BYTES(REGISTRY_CELLS_MAX, sizeof(struct cell)) <=
+			      BLOCK_BYTES_MAX,
 	      "the largest block");
 
 static int keep_or_make_holds(struct registry *g)
@@ -302,6 +308,17 @@ int shared_adopt(struct registry *g)
 	return r;
 }
 
+static int no_room(struct registry *g, int r, const char *option,
+		   uint32_t count)
+{
+	if (r != -ENOSPC)
+		return r;
+	return registry_fail(g, r,
+			     "no room for %s: %u: lower it, raise ring_bytes, "
+			     "or enlarge the arena's tmpfs",
+			     option, count);
+}
+
 int shared_make(struct registry *g)
 {
 	struct arena_header *h = g->arena->header;
@@ -310,12 +327,14 @@ int shared_make(struct registry *g)
 	if (h->seed == 0 &&
 	    getrandom(&h->seed, sizeof(h->seed), 0) != sizeof(h->seed))
 		return -EIO;
-	r = keep_or_make(g, &h->once, g->options.request_ids,
-			 2 * sizeof(word_t));
-	if (r == 0)
-		r = keep_or_make(g, &h->cells, g->options.cells,
-				 sizeof(struct cell));
-	return r == 0 ? keep_or_make_holds(g) : r;
+	r = keep_or_make(g, &h->once, g->options.request_ids, ONCE_STRIDE);
+	if (r < 0)
+		return no_room(g, r, "request_ids", g->options.request_ids);
+	r = keep_or_make(g, &h->cells, g->options.cells, sizeof(struct cell));
+	if (r < 0)
+		return no_room(g, r, "usage_cells", g->options.cells);
+	r = keep_or_make_holds(g);
+	return r < 0 ? no_room(g, r, "holds", g->options.holds) : 0;
 }
 
 /* ---- entries whose subject is at rest ---- */

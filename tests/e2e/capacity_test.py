@@ -3,8 +3,10 @@
 
 import hashlib
 import time
+import unittest
 
-from harness import ALLOW, PEEK, Case, Closed, Http, Native, wait_until
+from harness import (ALLOW, PEEK, Case, Closed, Daemon, Http, Native,
+                     wait_until)
 
 
 class Records(Case):
@@ -40,6 +42,28 @@ class Records(Case):
             d.kill9()
             d.start()
         self.full('POST', '/v1/orgs', {'name': 'c'}, 'max_orgs')
+
+
+class Start(unittest.TestCase):
+    def refused(self, config):
+        d = Daemon(config)
+        self.addCleanup(d.close)
+        self.assertEqual(d.spawn().wait_exit(), 1)
+        return d.log()
+
+    def test_what_has_no_room_is_named_with_what_helps(self):
+        small = {'request_ids': '', 'usage_cells': 'request_ids: 0\n',
+                 'holds': 'request_ids: 0\nusage_cells: 0\n'}
+        for option, others in small.items():
+            log = self.refused(f'ring_bytes: 1MiB\n{others}')
+            self.assertRegex(log, f'no room for {option}: \\d+: lower it, '
+                             "raise ring_bytes, or enlarge the arena's tmpfs")
+
+    def test_more_than_a_table_can_have_is_no_option(self):
+        for option, most in (('request_ids', 11_000_000),
+                             ('usage_cells', 1_970_000)):
+            self.assertIn(f'0..{most}',
+                          self.refused(f'{option}: {most + 1}\n'))
 
 
 class Connections(Case):

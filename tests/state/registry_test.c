@@ -447,7 +447,7 @@ Test(registry, failed_start_leaves_the_counters_for_the_next)
 	w.registry = NULL;
 	w.options.ring_bytes = 4096;
 	cr_assert_eq(world_try_start(&w), -ENOSPC);
-	cr_expect_not_null(strstr(w.err, "capacity"), "%s", w.err);
+	cr_expect_not_null(strstr(w.err, "raise ring_bytes"), "%s", w.err);
 	w.options.ring_bytes = 64 << 20;
 	world_start(&w);
 	cr_expect_not(w.report.fresh);
