@@ -13,7 +13,6 @@ static_assert(LIMIT_NAME_LEN == RULE_NAME_LEN, "a rule's name");
 void explain_begin(struct explaining *x)
 {
 	x->said_by = 0;
-	x->full_rule = -1;
 	x->out.count = 0;
 }
 
@@ -37,8 +36,6 @@ void explain_full(struct explaining *x, const struct rule *rule, unsigned i,
 	};
 
 	explain_outside(x, i, &m);
-	if (!pass && x->full_rule < 0)
-		x->full_rule = (int8_t)i;
 }
 
 static struct explain_line *add_line(struct explaining *x, const char *name,
@@ -168,7 +165,7 @@ void explain_verdict(struct explaining *x, const struct ask *a)
 		mark_rule(x, a->tripped);
 		return;
 	case REASON_FULL:
-		mark_rule(x, x->full_rule);
+		mark_rule(x, a->full_rule);
 		return;
 	case REASON_BUDGET:
 		mark_kind(x, EXPLAIN_BUDGET);

@@ -28,7 +28,6 @@ struct step;
 
 struct explaining {
 	uint16_t said_by; /* rules that were asked before the organization */
-	int8_t full_rule; /* that had no room for the subject; -1 */
 	uint8_t line_of[PLAN_RULES_MAX]; /* EXPLAIN_NO_LINE */
 	struct meter_answer said[PLAN_RULES_MAX];
 	struct explain out;

@@ -128,8 +128,11 @@ static void full_table(struct gate *g, struct ask *a, unsigned i)
 	}
 	if (unlikely(a->explain != NULL))
 		explain_full(a->explain, r, i, pass);
-	if (!pass && !denied_before(a))
-		a->refused = REASON_FULL;
+	if (pass || denied_before(a))
+		return;
+	if (a->refused != REASON_FULL)
+		a->full_rule = (int8_t)i;
+	a->refused = REASON_FULL;
 }
 
 /* Finds the meter of a rule that is not the organization's own, or refuses. */
@@ -327,6 +330,7 @@ static void place_hold(struct gate *g, struct ask *a, uint32_t org,
 	a->hold = a->cell != NULL ? take_hold(g, &slot) : NULL;
 	if (a->hold == NULL) {
 		a->refused = REASON_FULL;
+		a->full_rule = -1;
 		counter_add(&g->counters->holds_full, 1);
 		return;
 	}

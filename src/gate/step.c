@@ -274,6 +274,15 @@ static void tell_least(struct step *s, struct ask *a)
 	tell(a->verdict, told->rule, &m);
 }
 
+/* No unit passes of a subject that there is no room for. */
+static void tell_full(struct verdict *v, const struct rule *r)
+{
+	const struct meter_answer m = {.limit = r->limit,
+				       .window_ms = r->period_ms};
+
+	tell(v, r, &m);
+}
+
 static enum reason denied_by(const struct step *s, const struct ask *a)
 {
 	const struct rule *r = &s->plan->rules[a->tripped];
@@ -420,7 +429,10 @@ static void decide(struct step *s, struct ask *a)
 		v->reason = a->refused;
 	if (v->reason == REASON_ALLOW && !a->peek)
 		charge(s, a);
-	tell_least(s, a);
+	if (unlikely(v->reason == REASON_FULL) && a->full_rule >= 0)
+		tell_full(v, &s->plan->rules[a->full_rule]);
+	else
+		tell_least(s, a);
 	if (v->reason != REASON_ALLOW)
 		v->retry_ms = step_budget_wait(s, a);
 }

@@ -62,6 +62,7 @@ struct ask {
 	uint16_t pending;      /* rules outside: units are held there */
 	uint16_t shadow;       /* out: rules that would have denied */
 	int8_t tripped;        /* out: rule that denied, or -1 */
+	int8_t full_rule;      /* refused is REASON_FULL: whose table, or -1 */
 	int8_t outside_rule;   /* of those outside that deny, or -1 ... */
 	uint16_t outside_shadow;
 	struct meter_answer outside;         /* ... and what it says */

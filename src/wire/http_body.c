@@ -54,8 +54,11 @@ bool http_may_retry(const struct verdict *v)
 
 bool http_names_limit(const struct verdict *v)
 {
+	/* Without room for a hold the rules have told what they have left:
+	 * something, since none of them denied. */
 	return v->limit_name[0] != '\0' &&
-	       reason_info(v->reason)->status == 429;
+	       (reason_info(v->reason)->status == 429 ||
+		(v->reason == REASON_FULL && v->remaining == 0));
 }
 
 struct text http_body_type(enum http_errors form)
@@ -186,8 +189,9 @@ static void put_problem(struct writer *w, const struct verdict *v)
 {
 	const struct reason_info *info = reason_info(v->reason);
 	const bool limit = http_names_limit(v);
+	const bool quota = limit && info->status == 429;
 
-	if (limit) {
+	if (quota) {
 		PUT(w,
 		    "{\"type\":\"https://iana.org/assignments/"
 		    "http-problem-types#quota-exceeded\",\"title\":\"Request "
@@ -205,10 +209,14 @@ static void put_problem(struct writer *w, const struct verdict *v)
 	PUT(w, "\",\"reason\":\"");
 	put_text(w, info->word);
 	PUT(w, "\"");
-	if (limit) {
+	if (quota) {
 		PUT(w, ",\"violated-policies\":[\"");
 		put_name(w, v->limit_name);
 		PUT(w, "\"]");
+	} else if (limit) {
+		PUT(w, ",\"limit\":\"");
+		put_name(w, v->limit_name);
+		PUT(w, "\"");
 	}
 }
 

@@ -10,7 +10,7 @@ import unittest
 from harness import (ALLOW, RATE_LIMITED, SOAK, Case, Daemon, Hammer, now,
                      wait_until)
 from limits_test import Killer
-from native_long import BUDGET, CREDITS, Long, address_bytes, long_frame
+from native_long import BUDGET, CREDITS, FULL, Long, address_bytes, long_frame
 
 
 def pools(d, org):
@@ -120,6 +120,26 @@ class Rules(Case):
                 for key in (self.key, other)]
         self.assertEqual(said, [200, 200, 200, 200, 200, 429])
         self.assertEqual(self.used(), 9)
+
+    def test_the_limit_whose_table_is_full_is_named(self):
+        self.limit('each', 'gcra 5/1h burst 5', level='route', max_subjects=1)
+        self.limit('all', '1000/1h', level='route')
+        routes = 0
+        while True:
+            r = self.d.check_http(self.key, X_Stile_Route=f'r{routes}')
+            if r.status != 200:
+                break
+            routes += 1
+            self.assertLess(routes, 200)
+        self.assertEqual((r.status, r['X-Stile-Reason'], r['X-Stile-Limit']),
+                         (503, 'full', 'each'))
+        self.assertEqual((r['X-RateLimit-Limit'], r['X-RateLimit-Remaining'],
+                          r['Retry-After']), ('5', '0', '1'))
+        with Long(self.d.native_sock) as n:
+            a = n.check(self.key, route=b'r%d' % routes)
+        self.assertEqual((a.reason, a.limit_name, a.limit, a.remaining,
+                          a.retry_ms), (FULL, 'each', 5, 0, 0))
+        self.assertEqual(self.used(), routes)
 
     def test_the_largest_window_of_a_key(self):
         self.d.admin('PATCH', f'/v1/orgs/{self.org}', {'limit': '900000/1h'})

@@ -268,6 +268,10 @@ Test(explain, no_room_for_a_subject_is_told)
 		v = asked(key, 1, NULL);
 	}
 	cr_assert_eq(v.reason, REASON_FULL);
+	cr_assert_str_eq(v.limit_name, "each");
+	cr_assert_eq(v.limit, 5);
+	cr_assert_eq(v.remaining, 0);
+	cr_assert_eq(v.reset_ms, 0);
 	v = explained(key, 1, 0, NULL);
 	cr_assert_eq(v.reason, REASON_FULL);
 	expect(&v, "each", false, 5, 0, EXPLAIN_DECIDED);

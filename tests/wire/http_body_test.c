@@ -155,11 +155,17 @@ Test(http_denial, only_what_waiting_helps_has_a_retry_after)
 	}
 }
 
-Test(http_denial, the_rule_is_named_by_429_alone)
+Test(http_denial, the_rule_is_named_by_429_and_by_its_full_table)
 {
 	for (uint8_t reason = 1; reason < REASON_COUNT; reason++) {
 		struct verdict v = known(reason);
 
+		cr_assert_eq(has(reply_to(NGINX, &epoch, &v, WALL_MS),
+				 "\r\nX-Stile-Limit: org\r\n"),
+			     reason_info(reason)->status == 429 ||
+				     reason == REASON_FULL);
+		/* No room for a hold: what is named has something left. */
+		v.remaining = 1;
 		cr_assert_eq(has(reply_to(NGINX, &epoch, &v, WALL_MS),
 				 "\r\nX-Stile-Limit: org\r\n"),
 			     reason_info(reason)->status == 429);
@@ -195,6 +201,9 @@ Test(http_form, nested)
 		{REASON_COST_ABOVE_LIMIT, 0,
 		 "{\"error\":{\"code\":\"COST_ABOVE_LIMIT\",\"message\":\"Cost "
 		 "is above the rate limit\",\"details\":{\"limit\":\"org\"}}}"},
+		{REASON_FULL, 0,
+		 "{\"error\":{\"code\":\"FULL\",\"message\":\"No room to "
+		 "count in\",\"details\":{\"limit\":\"org\"}}}"},
 		{REASON_BUDGET, 60000,
 		 "{\"error\":{\"code\":\"BUDGET\",\"message\":\"Budget cap "
 		 "exceeded\",\"details\":{\"retry_after_ms\":60000}}}"},
@@ -223,6 +232,11 @@ Test(http_form, problem)
 		    "exceeded\",\"status\":429,\"detail\":\"Rate limit "
 		    "exceeded\",\"reason\":\"rate_limited\","
 		    "\"violated-policies\":[\"org\"]}");
+	v = known(REASON_FULL);
+	expect_body(reply_to(CHECK, &problem, &v, WALL_MS), PROBLEM,
+		    "{\"type\":\"about:blank\",\"title\":\"Service "
+		    "Unavailable\",\"status\":503,\"detail\":\"No room to "
+		    "count in\",\"reason\":\"full\",\"limit\":\"org\"}");
 	v = unknown(REASON_BAD_REQUEST, DETAIL_COST);
 	expect_body(reply_to(CHECK, &problem, &v, WALL_MS), PROBLEM,
 		    "{\"type\":\"about:blank\",\"title\":\"Bad Request\","
