@@ -165,6 +165,68 @@ class Exact(unittest.TestCase):
         self.assertEqual(units(report(self.d, 'o', 'key')), 5)
 
 
+class Retention(unittest.TestCase):
+    """Rows of other hours are put into the database while nobody serves."""
+
+    def begin(self, config):
+        self.d = Daemon('usage_interval: 1s\n' + config)
+        self.addCleanup(self.d.close)
+        self.d.start()
+        self.org = self.d.org('o', NEVER_LIMITED)['id']
+        self.key = self.d.key(self.org)
+        with self.d.native() as n:
+            n.check(self.key['key'], cost=7)
+        self.d.stop()
+
+    def age(self, hours_ago):
+        """Rows that are so old; each has as many units as it is hours old."""
+        now = int(time.time()) // 3600
+        db = sqlite3.connect(f'{self.d.state}/usage.db')
+        with db:
+            db.executemany(
+                'INSERT INTO usage VALUES(?,?,?,"","",1,?,0,0,0,0,0,0,0)',
+                [(now - h, self.org, self.key['id'], h) for h in hours_ago])
+        db.close()
+
+    def left(self):
+        rows = report(self.d, self.org, 'hour',
+                      **{'from': '2000-01-01T00:00:00Z'})
+        return sorted(r['units'] for r in rows)
+
+    def kept(self, config, days):
+        # The youngest that goes is of the hour before that of `days` ago; an
+        # hour may turn meanwhile.
+        last = days * 24 - 1
+        self.begin(config)
+        self.age([3, 24, last, last + 2, 2 * last, 100_000])
+        self.d.start()
+        wait_until(lambda: self.left() == [3, 7, 24, last],
+                   'the old rows are gone')
+        self.assertEqual(self.d.metric('usage_pruned_total'), 3)
+        # And those that come later, while it runs.
+        self.age([last - 1, last + 3])
+        wait_until(lambda: self.d.metric('usage_pruned_total') == 4,
+                   'the next one is gone')
+        self.assertEqual(self.left(), [3, 7, 24, last - 1, last])
+        self.assertEqual(stored(self.d)[self.key['id']], sum(self.left()))
+
+    def test_rows_go_after_90_days(self):
+        self.kept('', 90)
+
+    def test_rows_go_after_what_is_configured(self):
+        self.kept('usage_retention: 2d\n', 2)
+
+    def test_rows_stay_for_ever_if_told_so(self):
+        self.begin('usage_retention: 0s\n')
+        self.age([3, 90 * 24 + 1, 100_000])
+        self.d.start()
+        with self.d.native() as n:
+            n.check(self.key['key'], cost=7)
+        wait_until(lambda: stored(self.d)[self.key['id']] ==
+                   14 + 3 + 90 * 24 + 1 + 100_000, 'it was collected')
+        self.assertEqual(self.d.metric('usage_pruned_total'), 0)
+
+
 class Reports(Ctl):
     config = 'usage_interval: 1s\n'
 
