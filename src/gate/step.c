@@ -374,17 +374,30 @@ static bool repeated(struct step *s, const struct ask *a)
 	return true;
 }
 
+/* Does a rule of the organization deny the check too, and does it wait longer
+ * than the one outside, or as long and come first? Then it has been told. */
+static bool outwaits(struct step *s, struct ask *a)
+{
+	uint64_t outside = step_wait(&a->outside), own;
+
+	if (rules_fit(s, a))
+		return false;
+	own = tell_denied(s, a);
+	return own > outside ||
+	       (own == outside && a->tripped < a->outside_rule);
+}
+
 /* What was refused before the organization was asked. */
 static void decide_refused(struct step *s, struct ask *a)
 {
 	struct verdict *v = a->verdict;
 
 	if (a->outside_rule < 0) {
+		a->shadow = 0; /* no rule was asked */
 		tell_least(s, a);
 		v->reason = a->refused;
 		v->retry_ms = 0; /* waiting does not help */
-	} else if (!rules_fit(s, a) &&
-		   tell_denied(s, a) > step_wait(&a->outside)) {
+	} else if (outwaits(s, a)) {
 		v->reason = (uint8_t)denied_by(s, a);
 	} else {
 		a->tripped = a->outside_rule;

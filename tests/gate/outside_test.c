@@ -238,3 +238,44 @@ Test(outside, limit_of_an_address_is_shared_and_a_denial_gives_it_back)
 	cr_assert_eq(gate_scene_ask(&s, &c, T0).reason, REASON_ALLOW);
 	gate_scene_close(&s);
 }
+
+/* The wait decides which rule is named, wherever it counts; of equal waits the
+ * first of the plan. */
+Test(outside, longest_wait_is_named_and_of_equal_ones_the_first)
+{
+	static struct gate_scene s;
+	struct check_extra extra = {.has_address = true,
+				    .address = {[10] = 0xff, 0xff, 192, 0, 2}};
+	struct rule rules[3];
+	struct check c;
+	struct verdict v;
+
+	gate_scene_open(&s, 50, 1);
+	rules[0] = fixture_window(4, 1000 * MS);
+	rules[1] = fixture_rule(&s.f, fixture_window(4, 1000 * MS),
+				LEVEL_ADDRESS, 20);
+	memcpy(rules[1].name, "address", 8);
+	rules[2] =
+		fixture_rule(&s.f, fixture_window(4, 2000 * MS), LEVEL_KEY, 20);
+	memcpy(rules[2].name, "key", 4);
+	gate_scene_org(&s, 1, rules, 2);
+	gate_scene_org(&s, 2, rules, 3);
+	gate_scene_key(&s, 1, 1, 0);
+	gate_scene_key(&s, 2, 2, 0);
+	c = check_of_key(1, 5, &extra);
+	v = gate_scene_ask(&s, &c, T0);
+	cr_expect_eq(v.reason, REASON_COST_ABOVE_LIMIT);
+	cr_expect_str_eq(v.limit_name, "org");
+	c.cost = 4;
+	cr_expect_eq(gate_scene_ask(&s, &c, T0).reason, REASON_ALLOW);
+	v = gate_scene_ask(&s, &c, T0);
+	cr_expect_eq(v.reason, REASON_RATE_LIMITED);
+	cr_expect_str_eq(v.limit_name, "org");
+	extra.address[15] = 9;
+	c = check_of_key(2, 4, &extra);
+	cr_expect_eq(gate_scene_ask(&s, &c, T0).reason, REASON_ALLOW);
+	v = gate_scene_ask(&s, &c, T0);
+	cr_expect_str_eq(v.limit_name, "key");
+	cr_expect_eq(v.retry_ms, 2000);
+	gate_scene_close(&s);
+}
