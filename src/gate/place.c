@@ -58,7 +58,7 @@ static enum reason too_many(const struct rule *r, const struct ask *a)
 }
 
 /* Will it be charged nothing anyway? (What is refused is placed only to be
- * explained.) */
+ * told.) */
 static inline bool looks(const struct ask *a)
 {
 	return a->peek || a->refused != REASON_ALLOW;
@@ -466,6 +466,6 @@ void ask_fill(struct gate *g, struct ask *a, const struct check *c,
 		begin_explaining(g, a);
 	if (a->refused == REASON_ALLOW)
 		place(g, a, key->org, now);
-	else if (unlikely(a->explain != NULL))
-		place_rules(g, a, key->org, now);
+	else if (g->step.plan->meters_count != g->step.plan->rules_count)
+		place_rules(g, a, key->org, now); /* to be told */
 }

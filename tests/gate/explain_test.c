@@ -253,6 +253,36 @@ Test(explain, what_is_refused_by_its_state_has_lines_and_no_reason_in_them)
 	expect(&v, "each", true, 5, 5, 0);
 }
 
+/* With the explanation and without it the same numbers are told. */
+Test(explain, what_is_refused_by_its_state_is_told_the_least_room_of_all)
+{
+	struct rule rules[] = {
+		fixture_window(10, 1000 * MS),
+		table_rule(fixture_gcra(5, 1000000), "each", LEVEL_KEY, 10),
+		table_rule(fixture_gcra(1, 1000000), "shadow", LEVEL_ADDRESS,
+			   10)};
+	struct org *org;
+	struct verdict v, w;
+
+	rules[2].flags |= RULE_SHADOW;
+	org = gate_scene_org(&scene, 1, rules, 3);
+	gate_scene_key(&scene, 1, 1, 0);
+	asked(1, 1, &from_address);
+	atomic_store_explicit(&org->state, SLOT_SUSPENDED,
+			      memory_order_relaxed);
+	v = asked(1, 1, &from_address);
+	w = explained(1, 1, 0, &from_address);
+	cr_assert_eq(v.reason, REASON_SUSPENDED);
+	cr_expect_str_eq(v.limit_name, "each");
+	cr_expect_eq(v.remaining, 4);
+	cr_expect_eq(v.retry_ms, 0);
+	cr_expect_str_eq(w.limit_name, "each");
+	cr_expect_eq(w.remaining, 4);
+	cr_expect_eq(
+		fixture_get(&gate_scene_plan(&scene, org)->rules[2].tripped), 0,
+		"no rule was asked");
+}
+
 Test(explain, no_room_for_a_subject_is_told)
 {
 	struct rule rules[] = {
