@@ -347,6 +347,7 @@ static inline void cell_own(struct cell *c, uint64_t owner)
 #define HOLD_LIVE(w) ((w)&1)
 #define HOLD_GEN(w) ((w) >> 1)
 #define HOLD_LEASES_MAX 4 /* rules of concurrency in a plan, at most */
+#define HOLD_DRAWS_MAX 3  /* pools that are told apart */
 struct hold {
 	word_t state;
 	word_t subject; /* key slot << 32 | organization slot */
@@ -357,10 +358,15 @@ struct hold {
 	word_t budget[PROJECT_BUDGETS_MAX]; /* BUDGET_WORD: period, units */
 	word_t leases[HOLD_LEASES_MAX];     /* offsets of meters' words; 0 */
 	word_t route;                       /* label_hash() */
-	word_t spare[3];
+	word_t draws[HOLD_DRAWS_MAX];       /* HOLD_DRAW; 0 */
 };
 static_assert(sizeof(struct hold) == 2 * LINE_BYTES, "two lines");
 #define HOLD_KEEP 1u /* expires: stays charged (else it is returned) */
+/* Units that a pool has paid, in the order of consumption. All are 0 when more
+ * pools have than there is room for. */
+#define HOLD_DRAW(pool, units) ((uint64_t)(pool) << 32 | (units))
+#define HOLD_DRAW_POOL(w) ((uint32_t)((w) >> 32))
+#define HOLD_DRAW_UNITS(w) ((uint32_t)(w))
 
 /* A request id: two words, under claim. When it was allowed last, and whether
  * the other word says with which hold; entries go from one id to another, and

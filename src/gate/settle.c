@@ -17,26 +17,67 @@ struct settling {
 	uint64_t units; /* reserved */
 };
 
-/* Back to the pools in the opposite order: the last drawn from first. */
+static uint64_t return_to(struct step *s, struct pool *p, uint64_t units)
+{
+	uint64_t used = step_value(s, &p->used);
+	uint64_t returned = step_value(s, &p->returned);
+	uint64_t give = used > returned ? used - returned : 0;
+
+	if (give > units)
+		give = units;
+	if (give > 0)
+		step_change(s, &p->returned)->to += give;
+	return give;
+}
+
+static struct pool *pool_of(struct credits *credits, uint32_t id)
+{
+	unsigned i;
+
+	for (i = 0; i < credits->count; i++)
+		if (credits->pools[i].id == id)
+			return &credits->pools[i];
+	return NULL;
+}
+
+/* Back to the pools that have paid, the last drawn from first. What a pool has
+ * paid that is no more is gone, as all that was left of it. */
+static uint64_t undo_draws(struct settling *t, uint64_t units)
+{
+	struct step *s = t->step;
+	unsigned i;
+
+	for (i = HOLD_DRAWS_MAX; i-- > 0 && units > 0;) {
+		/* PAIRS: fill_hold(); the state was loaded with acquire. */
+		uint64_t draw = atomic_load_explicit(&t->hold->draws[i],
+						     memory_order_relaxed);
+		uint64_t give = HOLD_DRAW_UNITS(draw);
+		struct pool *p;
+
+		if (draw == 0)
+			continue;
+		if (give > units)
+			give = units;
+		units -= give;
+		p = pool_of(s->credits, HOLD_DRAW_POOL(draw));
+		if (p != NULL)
+			return_to(s, p, give);
+	}
+	return units;
+}
+
 static void give_back(struct settling *t, uint64_t units)
 {
 	struct step *s = t->step;
 	unsigned i;
 
+	units = undo_draws(t, units);
+	/* Which they were is not known: as if all were one. */
 	for (i = s->credits->count; i-- > 0 && units > 0;) {
 		struct pool *p = &s->credits->pools[i];
-		uint64_t used = step_value(s, &p->used);
-		uint64_t returned = step_value(s, &p->returned);
-		uint64_t give = used > returned ? used - returned : 0;
 
-		if (p->route != 0 && p->route != t->route)
-			continue;
-		if (give > units)
-			give = units;
-		if (give == 0)
-			continue;
-		step_change(s, &p->returned)->to += give;
-		units -= give;
+		if (p->route == 0 || p->route == t->route)
+			units -= return_to(s, p, units);
 	}
 }
 
@@ -109,7 +150,7 @@ static void settle_more(struct settling *t, uint64_t units)
 		c->to = used_add(c->to, units, 0);
 	}
 	if (s->credits != NULL)
-		step_draw(s, units, t->route);
+		step_draw(s, units, t->route, NULL);
 	for (i = 0; t->project != NULL && i < PROJECT_BUDGETS_MAX; i++) {
 		struct budget_view v;
 
@@ -178,7 +219,7 @@ static bool settle(struct gate *g, uint32_t slot, uint64_t state, uint64_t cost,
 		}
 		s->now = step_instant(now, version);
 		s->views_count = s->changes_count = 0;
-		s->credits = block_at(a, claim_load(&s->org->credits));
+		step_read_credits(s);
 		step_change(s, &t.hold->state)->to =
 			HOLD_STATE(HOLD_GEN(state) + 1, 0);
 		return_leases(&t);

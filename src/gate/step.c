@@ -62,9 +62,27 @@ uint64_t step_credits(const struct step *s, uint64_t route)
 	return left;
 }
 
-void step_draw(struct step *s, uint64_t units, uint64_t route)
+static void set_draw(struct hold *h, unsigned i, uint64_t draw)
+{
+	/* PAIRS: as fill_hold(). */
+	atomic_store_explicit(&h->draws[i], draw, memory_order_relaxed);
+}
+
+/* Which pools are to be given back what, when the hold is settled at less. */
+static void note_draw(struct hold *h, unsigned number, uint32_t pool,
+		      uint64_t units)
 {
 	unsigned i;
+
+	if (number < HOLD_DRAWS_MAX)
+		set_draw(h, number, HOLD_DRAW(pool, units));
+	for (i = 0; number == HOLD_DRAWS_MAX && i < HOLD_DRAWS_MAX; i++)
+		set_draw(h, i, 0);
+}
+
+void step_draw(struct step *s, uint64_t units, uint64_t route, struct hold *h)
+{
+	unsigned i, drawn = 0;
 
 	for (i = 0; i < s->credits->count && units > 0; i++) {
 		struct pool *p = &s->credits->pools[i];
@@ -76,10 +94,12 @@ void step_draw(struct step *s, uint64_t units, uint64_t route)
 			continue;
 		step_change(s, &p->used)->to += take;
 		units -= take;
+		if (h != NULL)
+			note_draw(h, drawn++, p->id, take);
 	}
 }
 
-static void read_credits(struct step *s)
+void step_read_credits(struct step *s)
 {
 	s->credits = block_at(s->arena, claim_load(&s->org->credits));
 	/* Torn when the version has gone by: then the gate says so, but until
@@ -317,6 +337,8 @@ static void fill_hold(struct step *s, const struct ask *a)
 	while (leases < HOLD_LEASES_MAX)
 		atomic_store_explicit(&h->leases[leases++], 0,
 				      memory_order_relaxed);
+	for (i = 0; i < HOLD_DRAWS_MAX; i++)
+		set_draw(h, i, 0);
 	atomic_store_explicit(&h->units, a->cost, memory_order_relaxed);
 	atomic_store_explicit(&h->until, s->now.ticks + a->hold_ticks,
 			      memory_order_relaxed);
@@ -341,12 +363,13 @@ static void charge(struct step *s, struct ask *a)
 	}
 	if (a->project != NULL)
 		charge_budgets(s, a);
+	if (a->hold != NULL)
+		fill_hold(s, a);
 	if (s->credits != NULL) {
-		step_draw(s, a->cost, a->route);
+		step_draw(s, a->cost, a->route, a->hold);
 		a->verdict->credits = step_credits(s, a->route);
 	}
 	if (a->hold != NULL) {
-		fill_hold(s, a);
 		c = step_change(s, &a->hold->state);
 		c->to = c->from | 1;
 		a->verdict->hold = a->hold_id;
@@ -523,7 +546,7 @@ static unsigned attempt(struct step *s, unsigned from,
 	unsigned i;
 
 	s->now = step_instant(now, version);
-	read_credits(s);
+	step_read_credits(s);
 	read_rules(s);
 	for (i = from; i < s->count; i++) {
 		if (i > from && !room_for_another(s))

@@ -248,9 +248,13 @@ void step_charge_budget(struct step *s, struct project *p, unsigned i,
 			uint64_t units, struct budget_view *ret_before);
 /* The control thread shall tell that a budget has crossed a threshold. */
 void step_crossed(struct step *s, struct project *p);
-/* Draws from the pools, in order; the caller has seen that it suffices. */
-void step_draw(struct step *s, uint64_t units, uint64_t route);
+/* Draws from the pools, in order; the caller has seen that it suffices. `hold`,
+ * which is still free, remembers from which; or NULL. */
+void step_draw(struct step *s, uint64_t units, uint64_t route,
+	       struct hold *hold);
 uint64_t step_credits(const struct step *s, uint64_t route);
+/* The pools of an attempt; NULL: credits are not counted. */
+void step_read_credits(struct step *s);
 
 /* Tells what credits, and the tighter of the budgets, have left by now. */
 static inline void step_tell_left(const struct step *s, const struct project *p,

@@ -156,6 +156,9 @@ static bool put_hold(struct snap_writer *w, struct hold *h, uint64_t state,
 		put_le64(p + SNAP_HOLD_AT_BUDGETS + 8 * i,
 			 hold_word(&h->budget[i]));
 	put_leases(a, &a->orgs[org], h, p + SNAP_HOLD_AT_LEASES);
+	for (unsigned i = 0; i < HOLD_DRAWS_MAX; i++)
+		put_le64(p + SNAP_HOLD_AT_DRAWS + 8 * i,
+			 hold_word(&h->draws[i]));
 	return still(h, state);
 }
 

@@ -30,7 +30,8 @@
 
 #define SNAP_MAGIC "STILSNAP"
 #define SNAP_MAGIC_LEN 8
-#define SNAP_VERSION 2u
+#define SNAP_VERSION 3u
+#define SNAP2_VERSION 2u /* holds without their draws: read only */
 #define SNAP_ENDIAN 0x01020304u
 
 /* header, of all versions */
@@ -136,8 +137,10 @@ static_assert(LIMIT_MAX <= SNAP_UNITS_MASK, "a whole window in one");
 #define SNAP_HOLD_AT_BUDGETS 80
 #define SNAP_HOLD_AT_CELL (80 + 8 * PROJECT_BUDGETS_MAX)
 #define SNAP_HOLD_AT_LEASES (SNAP_HOLD_AT_CELL + SNAP_PLACE_BYTES)
-#define SNAP_HOLD_BYTES                                                        \
+#define SNAP_HOLD_AT_DRAWS                                                     \
 	(SNAP_HOLD_AT_LEASES + SNAP_LEASE_BYTES * HOLD_LEASES_MAX)
+#define SNAP2_HOLD_BYTES SNAP_HOLD_AT_DRAWS
+#define SNAP_HOLD_BYTES (SNAP_HOLD_AT_DRAWS + 8 * HOLD_DRAWS_MAX)
 
 /* An entry of a table; buckets 0: none. */
 #define SNAP_PLACE_AT_BUCKET 0

@@ -290,6 +290,11 @@ static bool apply_hold(struct snap_reader *r, const uint8_t *p)
 		set(&h->leases[i], restore_lease(a, &a->orgs[org],
 						 p + SNAP_HOLD_AT_LEASES +
 							 i * SNAP_LEASE_BYTES));
+	for (unsigned i = 0; i < HOLD_DRAWS_MAX; i++)
+		set(&h->draws[i],
+		    r->version > SNAP2_VERSION
+			    ? get_le64(p + SNAP_HOLD_AT_DRAWS + 8 * i)
+			    : 0);
 	set(&h->state, get_le64(p + SNAP_HOLD_AT_STATE));
 	return true;
 }
@@ -297,7 +302,10 @@ static bool apply_hold(struct snap_reader *r, const uint8_t *p)
 int snap_read_hold(struct snap_reader *r)
 {
 	const uint8_t *p;
-	int rc = snap_take(r, SNAP_HOLD_BYTES, &p);
+	int rc = snap_take(r,
+			   r->version > SNAP2_VERSION ? SNAP_HOLD_BYTES
+						      : SNAP2_HOLD_BYTES,
+			   &p);
 
 	if (rc)
 		return rc;

@@ -62,8 +62,9 @@ static void put_right(uint8_t *file, size_t len, const uint8_t *how)
 
 	if (how[0] & 4) {
 		memcpy(file, SNAP_MAGIC, SNAP_MAGIC_LEN);
-		put_le32(file + SNAP_AT_VERSION,
-			 how[0] & 16 ? SNAP1_VERSION : SNAP_VERSION);
+		put_le32(file + SNAP_AT_VERSION, how[0] & 16   ? SNAP1_VERSION
+						 : how[0] & 32 ? SNAP2_VERSION
+							       : SNAP_VERSION);
 		put_le32(file + SNAP_AT_ENDIAN, SNAP_ENDIAN);
 		put_le32(file + SNAP_AT_TICK_NS, CLOCK_TICK_NS);
 		put_le32(file + SNAP_AT_FLAGS, how[0] >> 7);

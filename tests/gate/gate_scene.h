@@ -224,6 +224,7 @@ static inline struct credits *gate_scene_credits(struct gate_scene *s,
 	for (i = 0; i < count; i++) {
 		fixture_set(&credits->pools[i].granted, granted[i]);
 		credits->pools[i].route = routes != NULL ? routes[i] : 0;
+		credits->pools[i].id = i + 1;
 	}
 	fixture_set(&org->credits, word);
 	return credits;

@@ -241,7 +241,9 @@ static inline uint64_t o_credits(const struct oracle *o, unsigned route)
 	return sum;
 }
 
-static inline void o_draw(struct oracle *o, uint64_t units, unsigned route)
+/* `h` remembers from which; or NULL. */
+static inline void o_draw(struct oracle *o, uint64_t units, unsigned route,
+			  struct o_hold *h)
 {
 	unsigned i;
 
@@ -249,24 +251,25 @@ static inline void o_draw(struct oracle *o, uint64_t units, unsigned route)
 		while (units > 0 && o_pool_left(o, i, route) > 0) {
 			o->pools[i].used++;
 			units--;
+			if (h != NULL)
+				h->drawn[i]++;
 		}
 	check(units == 0);
 }
 
-static inline void o_give_back(struct oracle *o, uint64_t units, unsigned route)
+static inline void o_give_back(struct oracle *o, uint64_t units,
+			       const struct o_hold *h)
 {
 	unsigned i;
 
+	check(o->pools_count <= HOLD_DRAWS_MAX); /* a hold tells them apart */
 	for (i = o->pools_count; i-- > 0;) {
-		struct o_pool *p = &o->pools[i];
+		uint64_t give = units < h->drawn[i] ? units : h->drawn[i];
 
-		if (p->route != 0 && p->route != route)
-			continue;
-		while (units > 0 && p->used > p->returned) {
-			p->returned++;
-			units--;
-		}
+		o->pools[i].returned += give;
+		units -= give;
 	}
+	check(units == 0);
 }
 
 /* ---- a check ---- */
@@ -398,7 +401,7 @@ static inline void o_admit(struct oracle *o, const struct o_ask *a, uint64_t ns,
 		}
 	}
 	if (o->pools_count > 0)
-		o_draw(o, a->cost, a->route);
+		o_draw(o, a->cost, a->route, h);
 	if (a->name != 0) {
 		struct o_id *id = &o->ids[o->ids_next++ % O_IDS];
 
@@ -539,7 +542,7 @@ static inline struct o_answer o_settle(struct oracle *o, uint64_t id,
 	out.charged = cost;
 	if (cost < h->units) {
 		if (o->pools_count > 0)
-			o_give_back(o, h->units - cost, h->route);
+			o_give_back(o, h->units - cost, h);
 		for (i = 0; project != 0 && i < O_BUDGETS; i++) {
 			struct o_budget *b = &o->budgets[project][i];
 
@@ -562,7 +565,7 @@ static inline struct o_answer o_settle(struct oracle *o, uint64_t id,
 		out.charged = (uint32_t)(h->units + more);
 		o->key_units[h->key] += more;
 		if (o->pools_count > 0)
-			o_draw(o, more, h->route);
+			o_draw(o, more, h->route, NULL);
 		for (i = 0; project != 0 && i < O_BUDGETS && more > 0; i++)
 			if (o->budgets[project][i].on)
 				o_budget_charge(o, project, i, more);

@@ -70,6 +70,7 @@ struct o_hold {
 	unsigned subject[O_RULES];
 	uint64_t budget_period[O_BUDGETS];
 	bool budgeted[O_BUDGETS];
+	uint64_t drawn[O_POOLS];
 };
 
 struct o_id {

@@ -297,22 +297,77 @@ Test(settle, crossing_a_threshold_is_told)
 	gate_scene_close(&s);
 }
 
-Test(settle, credits_of_another_route_get_nothing_back)
+/* Between the two another check has drawn from a pool that comes later. */
+Test(settle, each_pool_gets_back_what_it_has_paid)
 {
 	uint64_t chat = label_hash("chat", 4);
 	struct check_extra extra = {.route_hash = chat};
-	struct verdict v;
+	struct verdict v, w;
 
 	open_scene();
 	credits->pools[0].route = chat;
-	v = reserve(1, 40, &extra, T0);
+	v = reserve(1, 20, &extra, T0);
+	w = reserve(2, 50, NULL, T0);
+	cr_assert_eq(left(0), 10);
+	cr_assert_eq(left(2), 80);
+	cr_assert_eq(gate_scene_settle(&s, v.hold, 5, T0).charged, 5);
+	cr_assert_eq(left(0), 25);
+	cr_assert_eq(left(1), 0);
+	cr_assert_eq(left(2), 80);
+	gate_scene_settle(&s, w.hold, 0, T0);
+	cr_assert_eq(left(0), 25);
+	cr_assert_eq(left(1), 30);
+	cr_assert_eq(left(2), 100);
+	gate_scene_close(&s);
+}
+
+Test(settle, what_a_pool_has_paid_that_is_no_more_is_gone)
+{
+	struct verdict v, w;
+
+	open_scene();
+	v = reserve(1, 20, NULL, T0);
+	w = reserve(2, 30, NULL, T0);
+	cr_assert_eq(left(1), 10);
+	credits->pools[0].id = 9;
+	cr_assert_eq(gate_scene_settle(&s, v.hold, 0, T0).credits, 110);
 	cr_assert_eq(left(0), 0);
-	cr_assert_eq(left(1), 20);
-	credits->pools[1].route = chat + 1;
-	v = gate_scene_settle(&s, v.hold, 5, T0);
-	cr_assert_eq(left(0), 30, "no more than was drawn from it");
-	cr_assert_eq(left(1), 20);
-	cr_assert_eq(v.charged, 5);
+	cr_assert_eq(left(1), 10);
+	gate_scene_settle(&s, w.hold, 0, T0);
+	cr_assert_eq(left(0), 0);
+	cr_assert_eq(left(1), 30);
+	gate_scene_close(&s);
+}
+
+/* More pools than a hold tells apart, or one that a snapshot brought. */
+Test(settle, without_its_draws_a_hold_is_given_back_to_the_last_of_its_route)
+{
+	const uint64_t granted[] = {10, 10, 10, 10};
+	const uint64_t chat = label_hash("chat", 4);
+	const uint64_t routes[] = {chat + 1, 0, 0, 0};
+	struct check_extra extra = {.route_hash = chat + 1};
+	struct verdict v;
+
+	open_scene();
+	credits =
+		gate_scene_credits(&s, &s.f.arena->orgs[1], granted, routes, 4);
+	v = reserve(1, 35, &extra, T0);
+	cr_assert_eq(left(3), 5);
+	gate_scene_settle(&s, v.hold, 12, T0);
+	cr_assert_eq(left(0), 0);
+	cr_assert_eq(left(1), 8);
+	cr_assert_eq(left(2), 10);
+	cr_assert_eq(left(3), 10);
+	extra.route_hash = chat;
+	v = reserve(1, 28, &extra, T0);
+	for (unsigned i = 0; i < HOLD_DRAWS_MAX; i++)
+		fixture_set(&hold_at(s.f.arena, HOLD_ID_SLOT(v.hold))->draws[i],
+			    0);
+	gate_scene_settle(&s, v.hold, 0, T0);
+	cr_assert_eq(left(0), 0, "of another route");
+	cr_assert_eq(left(1), 8, "no more than was drawn");
+	cr_assert_eq(left(2), 10);
+	cr_assert_eq(left(3), 10);
 	gate_scene_close(&s);
 }
 

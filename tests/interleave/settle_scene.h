@@ -262,6 +262,8 @@ static void set_up_money(void)
 	credits_at()->count = 2;
 	p[0].granted = 1;
 	p[1].granted = shape->credits - 1;
+	p[0].id = 1;
+	p[1].id = 2;
 	memory.orgs[1].credits = RING_WORD(PLACE_CREDITS, 0, 1);
 }
 

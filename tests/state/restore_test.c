@@ -5,11 +5,14 @@
 
 #include "base/clock.h"
 #include "state/registry_internal.h"
+#include "state/snapshot_internal.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #define SECOND (1000 * CLOCK_TICKS_PER_MS)
 #define CREDITS_GRANTED 100u
@@ -174,6 +177,46 @@ Test(restore, hold_can_be_settled_after_a_reboot)
 	cr_expect_eq(v.credits, CREDITS_GRANTED - 4);
 	cr_expect_eq(ask(text, 4, 0, held.hold).reason, REASON_NO_HOLD);
 	cr_expect_eq(ask(text, 1, 0, 0).reason, REASON_ALLOW);
+}
+
+/* The only hold is the last record. */
+static void make_version_2(void)
+{
+	const size_t tail = SNAP_END_BYTES + SNAP_DIGEST_BYTES;
+	const size_t cut = SNAP_HOLD_BYTES - SNAP2_HOLD_BYTES;
+	XXH128_canonical_t digest;
+	size_t len;
+	uint8_t *bytes = scratch_read(w.place.snapshot, &len);
+	uint8_t *end = bytes + len - tail;
+
+	cr_assert_eq(get_le32(end - SNAP_HOLD_BYTES + SNAP_RECORD_AT_KIND),
+		     SNAP_HOLD);
+	memmove(end - cut, end, tail);
+	len -= cut;
+	end -= cut;
+	put_le32(bytes + SNAP_AT_VERSION, SNAP2_VERSION);
+	put_le64(end + SNAP_END_AT_LENGTH, len);
+	XXH128_canonicalFromHash(&digest,
+				 XXH3_128bits(bytes, len - SNAP_DIGEST_BYTES));
+	memcpy(bytes + len - SNAP_DIGEST_BYTES, digest.digest,
+	       SNAP_DIGEST_BYTES);
+	scratch_write(w.place.snapshot, bytes, len);
+	free(bytes);
+}
+
+Test(restore, hold_of_a_snapshot_of_version_2_can_be_settled)
+{
+	struct verdict held = ask(text, 10, CHECK_RESERVE, 0), v;
+
+	world_snapshot(&w, true);
+	make_version_2();
+	world_reboot(&w);
+	start();
+	w.now = CLOCK_BIAS + SECOND;
+	cr_expect_eq(ask(text, 1, CHECK_PEEK, 0).credits, CREDITS_GRANTED - 10);
+	v = ask(text, 4, 0, held.hold);
+	cr_expect_eq(v.reason, REASON_ALLOW);
+	cr_expect_eq(v.credits, CREDITS_GRANTED - 4);
 }
 
 Test(restore, hold_expires_when_its_time_has_passed_since_the_boot)
