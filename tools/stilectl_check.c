@@ -12,18 +12,35 @@
 #include <strings.h>
 #include <time.h>
 
-#define VALUE_MAX 64   /* a header of the answer that we show */
-#define ROUTE_MAX 1024 /* --route, as it is sent */
+#define VALUE_MAX 64  /* a header of the answer that we show */
+#define SAID_MAX 1024 /* the value of an option, as it is sent */
+#define COUNT_OF(a) (sizeof(a) / sizeof(*(a)))
+
+/* What of the command line becomes a header of the check. */
+static const struct {
+	unsigned option;
+	const char *header;
+} questions[] = {
+	{OPT_COST, "X-Stile-Cost"},       {OPT_ROUTE, "X-Stile-Route"},
+	{OPT_SCOPE, "X-Stile-Scope"},     {OPT_ADDRESS, "X-Forwarded-For"},
+	{OPT_REQUEST_ID, "X-Request-Id"},
+};
 
 /* The headers of an answer that are worth showing. */
 enum answer_id {
 	ANSWER_ORG,
 	ANSWER_PROJECT,
 	ANSWER_KEY,
+	ANSWER_NAME,
 	ANSWER_LIMIT,
 	ANSWER_REMAINING,
 	ANSWER_RESET,
 	ANSWER_RETRY,
+	ANSWER_CHARGED,
+	ANSWER_HOLD,
+	ANSWER_HOLD_EXPIRES,
+	ANSWER_CREDITS,
+	ANSWER_BUDGET,
 	ANSWER_COUNT
 };
 
@@ -34,23 +51,45 @@ static const struct {
 	[ANSWER_ORG] = {"X-Stile-Org", "org", false},
 	[ANSWER_PROJECT] = {"X-Stile-Project", "project", false},
 	[ANSWER_KEY] = {"X-Stile-Key-Id", "key_id", false},
+	[ANSWER_NAME] = {"RateLimit-Policy", "limit_name", false},
 	[ANSWER_LIMIT] = {"X-RateLimit-Limit", "limit", true},
 	[ANSWER_REMAINING] = {"X-RateLimit-Remaining", "remaining", true},
 	[ANSWER_RESET] = {"X-RateLimit-Reset", "reset", true},
 	[ANSWER_RETRY] = {"Retry-After", "retry_after_s", true},
+	[ANSWER_CHARGED] = {"X-Stile-Charged", "charged", true},
+	[ANSWER_HOLD] = {"X-Stile-Hold", "hold", false},
+	[ANSWER_HOLD_EXPIRES] = {"X-Stile-Hold-Expires", "hold_expires_s",
+				 true},
+	[ANSWER_CREDITS] = {"X-Stile-Credits-Remaining", "credits", true},
+	[ANSWER_BUDGET] = {"X-Stile-Budget-Remaining", "budget", true},
 };
 
 struct answer {
 	char value[ANSWER_COUNT][VALUE_MAX]; /* "" = not there */
 };
 
+/* "work";q=8;... -> work */
+static void keep_name(char *value)
+{
+	size_t len;
+
+	if (*value != '"')
+		return;
+	len = strcspn(value + 1, "\"");
+	memmove(value, value + 1, len);
+	value[len] = '\0';
+}
+
 static void on_answer(const char *name, const char *value, void *arg)
 {
 	struct answer *a = arg;
 
 	for (unsigned i = 0; i < ANSWER_COUNT; i++) {
-		if (strcasecmp(name, answers[i].header) == 0)
-			snprintf(a->value[i], VALUE_MAX, "%s", value);
+		if (strcasecmp(name, answers[i].header) != 0)
+			continue;
+		snprintf(a->value[i], VALUE_MAX, "%s", value);
+		if (i == ANSWER_NAME)
+			keep_name(a->value[i]);
 	}
 }
 
@@ -128,9 +167,9 @@ static int tell_answer(const struct ctl *c, const struct answer *a,
 /* A value that becomes a header must not end the header. */
 static int check_header_value(const char *option, const char *value)
 {
-	if (strlen(value) > ROUTE_MAX) {
+	if (strlen(value) > SAID_MAX) {
 		ctl_error("the value of --%s is longer than %d bytes", option,
-			  ROUTE_MAX);
+			  SAID_MAX);
 		return CTL_TROUBLE;
 	}
 	for (; *value; value++) {
@@ -145,9 +184,9 @@ static int check_header_value(const char *option, const char *value)
 
 static int ask(struct ctl *c, const char *key)
 {
-	char bearer[SECRET_KEY_MAX + 32], cost[ROUTE_MAX + 32],
-		route[ROUTE_MAX + 32];
-	const char *headers[5];
+	char bearer[SECRET_KEY_MAX + 32];
+	char said[COUNT_OF(questions)][SAID_MAX + 32];
+	const char *headers[COUNT_OF(questions) + 3];
 	struct answer answer = {0};
 	struct reply reply;
 	unsigned n = 0;
@@ -155,15 +194,14 @@ static int ask(struct ctl *c, const char *key)
 
 	snprintf(bearer, sizeof(bearer), "Authorization: Bearer %s", key);
 	headers[n++] = bearer;
-	if (c->opt[OPT_COST]) {
-		snprintf(cost, sizeof(cost), "X-Stile-Cost: %s",
-			 c->opt[OPT_COST]);
-		headers[n++] = cost;
-	}
-	if (c->opt[OPT_ROUTE]) {
-		snprintf(route, sizeof(route), "X-Stile-Route: %s",
-			 c->opt[OPT_ROUTE]);
-		headers[n++] = route;
+	for (unsigned i = 0; i < COUNT_OF(questions); i++) {
+		const char *value = c->opt[questions[i].option];
+
+		if (value == NULL)
+			continue;
+		snprintf(said[i], sizeof(said[i]), "%s: %s",
+			 questions[i].header, value);
+		headers[n++] = said[i];
 	}
 	if (c->opt[OPT_PEEK])
 		headers[n++] = "X-Stile-Peek: 1";
@@ -182,10 +220,13 @@ int cmd_check(struct ctl *c)
 	char key[SECRET_KEY_MAX + 1];
 	int rc = 0;
 
-	if (c->opt[OPT_COST])
-		rc = check_header_value("cost", c->opt[OPT_COST]);
-	if (rc == 0 && c->opt[OPT_ROUTE])
-		rc = check_header_value("route", c->opt[OPT_ROUTE]);
+	for (unsigned i = 0; rc == 0 && i < COUNT_OF(questions); i++) {
+		unsigned id = questions[i].option;
+
+		if (c->opt[id])
+			rc = check_header_value(ctl_options[id].name,
+						c->opt[id]);
+	}
 	if (rc != 0)
 		return rc;
 	rc = secret_take_key(c->arg[0], key);

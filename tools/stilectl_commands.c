@@ -26,7 +26,7 @@ const struct ctl_option ctl_options[OPT_COUNT] = {
 		       false},
 	[OPT_GRACE] = {"grace", "TIME",
 		       "how long the old key stays valid, such as 1h", false},
-	[OPT_COST] = {"cost", "N", "units that the check asks for (1)", false},
+	[OPT_COST] = {"cost", "N", "units that the check costs", false},
 	[OPT_ROUTE] = {"route", "R", "the route, or any label of the proxy's",
 		       true},
 	[OPT_PEEK] = {"peek", NULL, "ask without counting", false},
@@ -53,11 +53,11 @@ const struct ctl_option ctl_options[OPT_COUNT] = {
 			   "no room for another subject: deny, or pass", false},
 	[OPT_MAX_SUBJECTS] = {"max-subjects", "N",
 			      "room for so many keys, routes, ...", false},
-	[OPT_SCOPE] = {"scope", "S", "a scope it may be used for; repeats",
-		       true},
-	[OPT_NETWORK] = {"network", "CIDR", "clients that may use it; repeats",
-			 true},
-	[OPT_KIND] = {"kind", "K", "pack, trial, referral or provisional",
+	[OPT_SCOPE] = {"scope", "S",
+		       "the scope that a check needs, or a key has", true},
+	[OPT_NETWORK] = {"network", "CIDR", "clients that may use it", true},
+	[OPT_KIND] = {"kind", "K",
+		      "pack (if not said), trial, referral, provisional",
 		      false},
 	[OPT_MAX] = {"max", "N", "at most so many credits a month", false},
 	[OPT_DAY] = {"day", "D", "day of the month, 1 to 31 (or its last)",
@@ -403,12 +403,17 @@ const struct ctl_command ctl_commands[] = {
 	 .args_max = 1,
 	 .run = cmd_credits_ledger},
 	{.name = "check",
-	 .args = "KEY [--cost N] [--route R] [--peek]",
+	 .args = "KEY [--cost N] [--route R] [--scope S] [--address A] "
+		 "[--request-id ID] [--peek]",
 	 .summary = "ask whether a key may pass now, as a proxy would",
 	 .details =
 		 "Asks DIR/http.sock and spends units like any other check, "
-		 "unless --peek is given. Exit status: 0 allow, 1 deny, 2 "
-		 "error (malformed input, server not ready, no answer).\n\n"
+		 "unless --peek is given. Without --cost it is what the route "
+		 "costs. `stilectl settle` ends the hold that "
+		 "it tells, if a limit counts what is in flight. Exit status: "
+		 "0 "
+		 "allow, 1 deny, 2 error (malformed input, server not ready or "
+		 "full, no answer).\n\n"
 		 "With - for KEY the key is read from standard input. Prefer "
 		 "that: other users of the machine can see a command line in "
 		 "the list of processes, and the shell remembers it in its "
@@ -416,7 +421,9 @@ const struct ctl_command ctl_commands[] = {
 	 .args_min = 1,
 	 .args_max = 1,
 	 .takes_key = true,
-	 .options = OPT_BIT(OPT_COST) | OPT_BIT(OPT_ROUTE) | OPT_BIT(OPT_PEEK),
+	 .options = OPT_BIT(OPT_COST) | OPT_BIT(OPT_ROUTE) |
+		    OPT_BIT(OPT_SCOPE) | OPT_BIT(OPT_ADDRESS) |
+		    OPT_BIT(OPT_REQUEST_ID) | OPT_BIT(OPT_PEEK),
 	 .run = cmd_check},
 	{.name = "charge",
 	 .args = "KEY|--key-id ID [--cost N] [--route R] [--scope S] "

@@ -23,14 +23,16 @@ static void print_command_row(const struct ctl_command *cmd)
 	print_row(cmd->name, SYNOPSIS_COLUMN, cmd->summary);
 }
 
-static void print_option_row(unsigned id)
+static void print_option_row(unsigned id, bool repeats)
 {
 	const struct ctl_option *o = &ctl_options[id];
-	char left[OPTION_COLUMN + NEAR_WORD_MAX];
+	char left[OPTION_COLUMN + NEAR_WORD_MAX], right[TEXT_COLUMNS + 1];
 
 	snprintf(left, sizeof(left), "--%s%s%s", o->name, o->value ? " " : "",
 		 o->value ? o->value : "");
-	print_row(left, OPTION_COLUMN, o->help);
+	snprintf(right, sizeof(right), "%s%s", o->help,
+		 repeats ? "; repeats" : "");
+	print_row(left, OPTION_COLUMN, right);
 }
 
 /* Words wrapped at TEXT_COLUMNS; a line end in the text is kept, and so is a
@@ -75,7 +77,7 @@ void help_overview(void)
 		print_command_row(&ctl_commands[i]);
 	puts("\noptions, before or after the command:");
 	for (unsigned i = 0; i < OPT_GLOBAL_COUNT; i++)
-		print_option_row(i);
+		print_option_row(i, false);
 	puts("\nDIR is what stiled was started with (--dir). Without --dir it "
 	     "is $STILE_DIR; if\nthat is not set, the first of these that "
 	     "holds admin.sock: the current\ndirectory, /run/stile (where "
@@ -123,12 +125,12 @@ void help_command(const struct ctl_command *cmd)
 		puts("\noptions:");
 		for (unsigned i = OPT_GLOBAL_COUNT; i < OPT_COUNT; i++) {
 			if (cmd->options & OPT_BIT(i))
-				print_option_row(i);
+				print_option_row(i, cmd->repeats & OPT_BIT(i));
 		}
 	}
 	puts("\noptions of every command:");
 	for (unsigned i = 0; i < OPT_GLOBAL_COUNT; i++)
-		print_option_row(i);
+		print_option_row(i, false);
 }
 
 static int help_of(const char *name)

@@ -292,14 +292,17 @@ class Checks(Ctl):
         p = self.ctl('check', key)
         self.assertEqual((p.returncode, p.stderr), (OK, ''))
         self.assertRegex(p.stdout, rf'\Aallow\norg +{org}\nkey_id +'
-                         rf'{key[3:11]}\nlimit +3\nremaining +2\n')
+                         rf'{key[3:11]}\nlimit_name +org\nlimit +3\n'
+                         r'remaining +2\nreset +\d+\ncharged +1\n\Z')
         answer = self.json('check', '-', '--cost', '2', stdin=key)
         self.assertAlmostEqual(answer.pop('reset'), time.time() + 3600,
                                delta=60)
         self.assertEqual(answer, {
             'verdict': 'allow', 'status': 200, 'error': None, 'org': org,
-            'project': None, 'key_id': key[3:11], 'limit': 3, 'remaining': 0,
-            'retry_after_s': None})
+            'project': None, 'key_id': key[3:11], 'limit_name': 'org',
+            'limit': 3, 'remaining': 0, 'retry_after_s': None, 'charged': 2,
+            'hold': None, 'hold_expires_s': None, 'credits': None,
+            'budget': None})
         p = self.ctl('check', '-', '--json', stdin=key + '\r\n')
         self.assertEqual(p.returncode, REFUSED)
         answer = json.loads(p.stdout)
@@ -336,6 +339,35 @@ class Checks(Ctl):
             self.refused('check', '-', *args, stdin=key, status=TROUBLE)
         for text in ('', '\n', 'a\nb\n', 'a\0b', 'k' * 256, 'k' * 100000):
             self.refused('check', '-', stdin=text, status=TROUBLE)
+
+    def test_says_what_a_proxy_may_say_and_tells_what_it_is_told(self):
+        org = self.org(credits=40)
+        project = self.json('project', 'create', '--org', org, 'p',
+                            '--budget', '30/day')['id']
+        self.good('limit', 'set', '--org', org, 'work', 'inflight 1')
+        self.good('limit', 'set', '--org', org, 'client', '5/1h', '--level',
+                  'address')
+        key = self.key(org, '--project', project, '--scope', 'a')['key']
+        check = ('check', '-', '--address', '192.0.2.1', '--request-id', 'x',
+                 '--cost', 5)
+        answer = self.json(*check, '--scope', 'a', stdin=key)
+        hold = answer['hold']
+        self.assertRegex(hold, r'\A[0-9a-f]{16}\Z')
+        self.assertEqual(
+            [answer[f] for f in ('limit_name', 'charged', 'hold_expires_s',
+                                 'credits', 'budget')],
+            ['work', 5, 60, 35, 25])
+        answer = self.json(*check, stdin=key)
+        self.assertEqual((answer['charged'], answer['hold']), (0, hold))
+        p = self.ctl(*check, '--scope', 'b', stdin=key)
+        self.assertTrue(p.stdout.startswith('deny (403)'), p.stdout)
+        p = self.ctl('check', '-', stdin=key)
+        self.assertIn('Too many requests in flight', p.stdout)
+        self.assertRegex(p.stdout, r'\nlimit_name +work\n')
+        self.good('settle', hold)
+        p = self.ctl('check', '-', '--address', '192.0.2.1', stdin=key)
+        self.assertRegex(p.stdout, r'\nlimit_name +client\n')
+        self.good('check', '-', '--address', '192.0.2.2', stdin=key)
 
     def test_route_is_taken(self):
         key = self.key(self.org())['key']
