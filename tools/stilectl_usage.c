@@ -139,7 +139,7 @@ static const char *const csv_sums[] = {
 
 #define BUDGET_TEXT_MAX 128
 
-/* "used/cap" of each budget, for the table. */
+/* "used of cap/period" of each budget, for the table. */
 static void add_budget(json_t *row)
 {
 	char text[BUDGET_TEXT_MAX] = "";
@@ -152,12 +152,16 @@ static void add_budget(json_t *row)
 			json_integer_value(json_object_get(budget, "used"));
 		json_int_t cap =
 			json_integer_value(json_object_get(budget, "cap"));
+		const char *period =
+			json_string_value(json_object_get(budget, "period"));
 
 		if (len < sizeof(text))
 			len += (size_t)snprintf(text + len, sizeof(text) - len,
 						"%s%" JSON_INTEGER_FORMAT
-						"/%" JSON_INTEGER_FORMAT,
-						len ? ", " : "", used, cap);
+						" of %" JSON_INTEGER_FORMAT
+						"/%s",
+						len ? ", " : "", used, cap,
+						period ? period : "?");
 	}
 	json_object_set_new(row, "budget", json_string(text));
 }
@@ -189,8 +193,37 @@ static void print_csv_text(const char *text)
 	putchar('"');
 }
 
+#define BUDGETS 2
+#define BUDGET_TITLES                                                          \
+	",budget_used,budget_cap,budget_period"                                \
+	",budget1_used,budget1_cap,budget1_period"
+
+/* Of the budgets in their order; a project has each, or not. */
+static void print_csv_budgets(const json_t *budgets)
+{
+	size_t at = 0;
+
+	for (json_int_t i = 0; i < BUDGETS; i++) {
+		const json_t *b = json_array_get(budgets, at);
+		const char *period =
+			json_string_value(json_object_get(b, "period"));
+
+		if (!b ||
+		    json_integer_value(json_object_get(b, "index")) != i) {
+			fputs(",,,", stdout);
+			continue;
+		}
+		printf(",%" JSON_INTEGER_FORMAT ",%" JSON_INTEGER_FORMAT ",",
+		       json_integer_value(json_object_get(b, "used")),
+		       json_integer_value(json_object_get(b, "cap")));
+		print_csv_text(period);
+		at++;
+	}
+}
+
 static void print_csv(const struct report *r, const json_t *rows, bool first)
 {
+	bool budgets = strcmp(r->by, "project") == 0;
 	const json_t *row;
 	size_t n;
 
@@ -198,6 +231,7 @@ static void print_csv(const struct report *r, const json_t *rows, bool first)
 		printf("%s,", r->names[i]);
 	for (unsigned i = 0; first && i < COUNT_OF(csv_sums); i++)
 		printf("%s%s", i ? "," : "", csv_sums[i]);
+	fputs(first && budgets ? BUDGET_TITLES : "", stdout);
 	fputs(first ? "\r\n" : "", stdout);
 	json_array_foreach(rows, n, row)
 	{
@@ -210,6 +244,8 @@ static void print_csv(const struct report *r, const json_t *rows, bool first)
 			printf("%s%" JSON_INTEGER_FORMAT, i ? "," : "",
 			       json_integer_value(
 				       json_object_get(row, csv_sums[i])));
+		if (budgets)
+			print_csv_budgets(json_object_get(row, "budgets"));
 		fputs("\r\n", stdout);
 	}
 }

@@ -3,6 +3,7 @@
 
 #include "base/rfc3339.h"
 #include "control/config.h"
+#include "state/period.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -119,10 +120,14 @@ static json_t *show_budgets(struct call *c, uint32_t project)
 
 	for (unsigned i = 0; i < count; i++)
 		json_array_append_new(
-			array, json_pack("{s:I,s:I,s:o}", "cap",
-					 (json_int_t)all[i].cap, "used",
-					 (json_int_t)all[i].used, "ends_at",
-					 show_time(all[i].ends_ms)));
+			array,
+			json_pack("{s:i,s:s,s:I,s:I,s:o}", "index",
+				  (int)all[i].index, "period",
+				  period_kind_name(
+					  (enum period_kind)all[i].period),
+				  "cap", (json_int_t)all[i].cap, "used",
+				  (json_int_t)all[i].used, "ends_at",
+				  show_time(all[i].ends_ms)));
 	return array;
 }
 

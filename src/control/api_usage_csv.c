@@ -8,6 +8,10 @@ static const char *const sums[] = {
 	"denied_rate",   "denied_cost",   "denied_suspended",
 	"denied_access", "denied_budget", "denied_credits"};
 
+#define BUDGET_TITLES                                                          \
+	",budget_used,budget_cap,budget_period"                                \
+	",budget1_used,budget1_cap,budget1_period"
+
 static const char *const names[][4] = {
 	[USAGE_BY_PROJECT] = {"project", "name", NULL},
 	[USAGE_BY_KEY] = {"key", "name", "project", NULL},
@@ -33,6 +37,30 @@ static void add_text(struct buf *out, const char *text)
 	buf_text(out, "\"");
 }
 
+/* Of the budgets in their order; a project has each, or not. */
+static void add_budgets(struct buf *out, const json_t *row)
+{
+	const json_t *budgets = json_object_get(row, "budgets"), *budget;
+	size_t at = 0;
+
+	for (json_int_t i = 0; i < PROJECT_BUDGETS_MAX; i++) {
+		budget = json_array_get(budgets, at);
+		if (budget == NULL ||
+		    json_integer_value(json_object_get(budget, "index")) != i) {
+			buf_text(out, ",,,");
+			continue;
+		}
+		buf_printf(
+			out, ",%lld,%lld,%s",
+			(long long)json_integer_value(
+				json_object_get(budget, "used")),
+			(long long)json_integer_value(
+				json_object_get(budget, "cap")),
+			json_string_value(json_object_get(budget, "period")));
+		at++;
+	}
+}
+
 void usage_csv(const struct usage_report *r)
 {
 	struct buf *out = &r->c->reply->body;
@@ -45,6 +73,8 @@ void usage_csv(const struct usage_report *r)
 		buf_printf(out, "%s,", name[i]);
 	for (size_t i = 0; i < sizeof(sums) / sizeof(sums[0]); i++)
 		buf_printf(out, "%s%s", i ? "," : "", sums[i]);
+	if (r->by == USAGE_BY_PROJECT)
+		buf_text(out, BUDGET_TITLES);
 	buf_text(out, "\r\n");
 	json_array_foreach(r->rows, at, row)
 	{
@@ -57,6 +87,8 @@ void usage_csv(const struct usage_report *r)
 			buf_printf(out, "%s%lld", i ? "," : "",
 				   (long long)json_integer_value(
 					   json_object_get(row, sums[i])));
+		if (r->by == USAGE_BY_PROJECT)
+			add_budgets(out, row);
 		buf_text(out, "\r\n");
 	}
 }

@@ -316,6 +316,8 @@ struct key_live {
 struct budget_live {
 	uint64_t cap, used;
 	int64_t ends_ms; /* of the period */
+	uint8_t index;
+	uint8_t period; /* enum period_kind */
 };
 void registry_org_live(struct registry *g, uint32_t org,
 		       struct org_live *ret_live);

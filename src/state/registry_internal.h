@@ -340,6 +340,8 @@ int registry_zone_check(struct registry *g, const char *zone);
 /* Publishes the periods of a budget, now and whenever one ends. What was used
  * in periods of another kind is forgotten: no check counts in it then. */
 int registry_budget_follow(struct registry *g, const struct budget_record *b);
+/* enum period_kind; 0: not known yet. */
+uint8_t registry_budget_kind(const struct project *p, int idx);
 /* The organization has another time zone or anchor day: the periods of all its
  * budgets. With a grace period. */
 int registry_rebill(struct registry *g, uint32_t org);

@@ -222,6 +222,8 @@ unsigned registry_project_budgets(
 			.cap = v.cap,
 			.used = v.used > v.returned ? v.used - v.returned : 0,
 			.ends_ms = (int64_t)ends_ms,
+			.index = (uint8_t)i,
+			.period = registry_budget_kind(p, i),
 		};
 	}
 	return count;

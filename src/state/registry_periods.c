@@ -58,6 +58,11 @@ static void begin_anew(struct registry *g, const struct budget_record *b)
 	p->kinds ^= (had ^ b->period) << shift;
 }
 
+uint8_t registry_budget_kind(const struct project *p, int idx)
+{
+	return (uint8_t)(p->kinds >> idx * KIND_BITS & KIND_MASK);
+}
+
 int registry_budget_follow(struct registry *g, const struct budget_record *b)
 {
 	struct org_record org;

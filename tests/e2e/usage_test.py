@@ -296,19 +296,35 @@ class Reports(Ctl):
                 'usage', '--org', self.name, '--by', 'key', *args))
 
     def test_csv(self):
+        self.good('project', 'budget', self.project['id'], '500/week',
+                  '--index', 1)
+        self.spend(self.keys[1], 10)
         text = self.good('usage', '--org', self.name, '--by', 'project',
                          '--csv')
         rows = list(csv.DictReader(io.StringIO(text)))
         self.assertEqual({r['project']: (r['name'], r['units'])
                           for r in rows},
                          {'': ('', '1'),
-                          self.project['id']: ('a, "b"', '110'),
+                          self.project['id']: ('a, "b"', '120'),
                           self.empty['id']: ('c', '0')})
+        self.assertEqual({r['project']: [r[f] for f in r if 'budget' in f and
+                                         f != 'denied_budget']
+                          for r in rows},
+                         {'': [''] * 6,
+                          self.project['id']: ['', '', '', '10', '500',
+                                               'week'],
+                          self.empty['id']: [''] * 6})
         # The API's own is the same.
         r = self.d.admin_raw('GET', f'/v1/usage?org={self.name}&by=project'
                                     '&format=csv')
         self.assertEqual(r['content-type'], 'text/csv; charset=utf-8')
         self.assertEqual(r.body.decode().split(), text.split())
+        text = self.good('usage', '--org', self.name, '--by', 'project')
+        self.assertRegex(text, r'(?m) 120 +0 +0 +10 of 500/week$')
+        budget, = next(x['budgets'] for x in self.json(
+            'usage', '--org', self.name, '--by', 'project')['rows']
+            if x['project'] == self.project['id'])
+        self.assertEqual((budget['index'], budget['period']), (1, 'week'))
 
     def test_pages(self):
         rows = [report(self.d, self.name, 'key', limit=n) for n in (1, 2, 9)]
