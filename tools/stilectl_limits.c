@@ -18,16 +18,15 @@ static const struct kind plans = {plan_columns, COUNT_OF(plan_columns)};
 
 static const struct column limit_columns[] = {
 	{"NAME", "name", NULL, CELL_TEXT},
-	{"LEVEL", "level", NULL, CELL_TEXT},
+	{"LEVEL", "level", "-", CELL_TEXT},
 	{"LIMIT", "limit", NULL, CELL_TEXT},
 	{"ROUTE", "route", "all", CELL_TEXT},
-	{"SHADOW", "shadow", NULL, CELL_TEXT},
-	{"REQUESTS", "requests", NULL, CELL_TEXT},
-	{"WHEN FULL", "when_full", NULL, CELL_TEXT},
+	{"SHADOW", "shadow", "-", CELL_TEXT},
+	{"REQUESTS", "requests", "-", CELL_TEXT},
+	{"WHEN FULL", "when_full", "-", CELL_TEXT},
 	{"MAX SUBJECTS", "max_subjects", "-", CELL_NUMBER},
 	{"SOURCE", "source", NULL, CELL_TEXT},
 };
-static const struct kind limits = {limit_columns, COUNT_OF(limit_columns)};
 
 /* A limit of several words, as the shell has cut it. */
 static int body_limit(json_t *body, const struct ctl *c, unsigned first)
@@ -76,14 +75,50 @@ static json_t *name_body(const char *name)
 	return NULL;
 }
 
+/* Those that were taken away have a row too. */
+static void print_limits(const json_t *answer)
+{
+	struct table table = {.columns = limit_columns,
+			      .count = COUNT_OF(limit_columns)};
+	json_t *rows = json_copy(json_object_get(answer, "limits"));
+	const json_t *name;
+	size_t i;
+
+	json_array_foreach(json_object_get(answer, "off"), i, name)
+	{
+		json_array_append_new(rows,
+				      json_pack("{s:O,s:s,s:s,s:s}", "name",
+						name, "limit", "off", "route",
+						"-", "source", "org"));
+	}
+	print_rows(&table, rows);
+	json_decref(rows);
+}
+
+static int call_limits(struct ctl *c, const char *method, char *path,
+		       json_t *body)
+{
+	struct reply reply;
+	int rc = api_call(c, method, path, body, &reply);
+
+	json_decref(body);
+	if (rc != CTL_OK)
+		return rc;
+	if (ctl_json(c))
+		print_json(reply.json);
+	else
+		print_limits(reply.json);
+	reply_deinit(&reply);
+	return CTL_OK;
+}
+
 /* Steals the body; NULL is trouble that has been told. */
 static int change_limits(struct ctl *c, const char *before, const char *whose,
 			 const char *after, json_t *body)
 {
 	if (!body)
 		return CTL_TROUBLE;
-	return call_and_tell(c, &limits, "POST", api_path(before, whose, after),
-			     body, "limits");
+	return call_limits(c, "POST", api_path(before, whose, after), body);
 }
 
 int cmd_limit_set(struct ctl *c)
@@ -100,9 +135,9 @@ int cmd_limit_remove(struct ctl *c)
 
 int cmd_limit_list(struct ctl *c)
 {
-	return call_and_tell(c, &limits, "GET",
-			     api_path("/v1/orgs/", c->opt[OPT_ORG], "/limits"),
-			     NULL, "limits");
+	return call_limits(c, "GET",
+			   api_path("/v1/orgs/", c->opt[OPT_ORG], "/limits"),
+			   NULL);
 }
 
 int cmd_plan_limit_set(struct ctl *c)
@@ -134,8 +169,21 @@ int cmd_plan_list(struct ctl *c)
 
 int cmd_plan_show(struct ctl *c)
 {
-	return call_and_show(c, NULL, "GET",
-			     api_path("/v1/plans/", c->arg[0], ""), NULL);
+	struct reply reply;
+	int rc = api_call(c, "GET", api_path("/v1/plans/", c->arg[0], ""), NULL,
+			  &reply);
+
+	if (rc != CTL_OK)
+		return rc;
+	if (ctl_json(c)) {
+		print_json(reply.json);
+	} else {
+		print_record(plan_columns, COUNT_OF(plan_columns), reply.json);
+		putchar('\n');
+		print_limits(reply.json);
+	}
+	reply_deinit(&reply);
+	return CTL_OK;
 }
 
 int cmd_plan_remove(struct ctl *c)

@@ -4,6 +4,7 @@
 
 #include "control/rule_text.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -254,6 +255,26 @@ static const char *source_of(const struct rule_record *rule,
 	return org->limit_own ? "org" : "default";
 }
 
+static int add_off(const struct rule_record *rule, void *arg)
+{
+	if (rule->removed &&
+	    json_array_append_new(arg, json_string(rule->name)) < 0)
+		return -ENOMEM;
+	return 0;
+}
+
+/* Names of the limits that the organization has taken away. NULL: it failed. */
+static json_t *rules_off(struct call *c, const struct org_record *org)
+{
+	json_t *array = json_array();
+
+	if (records_each_rule_of_org(registry_records(c->control->registry),
+				     org->slot, add_off, array) == 0)
+		return array;
+	json_decref(array);
+	return NULL;
+}
+
 static void answer_rules(struct call *c, const struct org_record *org)
 {
 	struct effective rules;
@@ -275,8 +296,8 @@ static void answer_rules(struct call *c, const struct org_record *org)
 			break;
 		}
 	reply_json(c->reply, 200,
-		   json_pack("{s:o,s:o}", "org", show_id(org->id), "limits",
-			     array));
+		   json_pack("{s:o,s:o,s:o}", "org", show_id(org->id), "limits",
+			     array, "off", rules_off(c, org)));
 }
 
 void api_org_rules(struct call *c)

@@ -206,7 +206,7 @@ int registry_key_rotate(struct registry *g, const char *id, uint64_t grace_ms,
 
 /* A pool: rec->org, kind (any but subscription and overage), route, granted
  * and expires_ms in; the rest out. From then on the credits of the organization
- * are counted. REGISTRY_EXISTS: a trial of that route was granted before;
+ * are counted. REGISTRY_EXISTS: it has, or had, a trial of that route;
  * REGISTRY_FULL: it has CREDIT_POOLS_MAX pools with something in them. */
 int registry_credits_grant(struct registry *g, struct pool_record *rec);
 /* So many credits each month, the first now; what is left at the end of a month

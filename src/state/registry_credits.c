@@ -121,8 +121,8 @@ int registry_pool_insert(struct registry *g, struct pool_record *rec,
 	if (r == RECORDS_EXISTS)
 		return registry_fail(g, REGISTRY_EXISTS,
 				     rec->kind == POOL_TRIAL
-					     ? "a trial of this route was "
-					       "granted before"
+					     ? "it has a trial of this route "
+					       "already, or has had one"
 					     : "there is one already");
 	r = registry_from_records(g, r, "organization");
 	return r != 0 ? r

@@ -28,6 +28,9 @@ class Plans(Ctl):
         moved = self.json('org', 'plan', org['id'], 'default')
         self.assertEqual((moved['plan'], moved['limit']['limit']),
                          ('default', 100))
+        text = self.good('plan', 'show', 'startup')
+        self.assertRegex(text, r'(?m)^NAME +startup$')
+        self.assertRegex(text, r'(?m)^per-key +key +')
         self.good('plan', 'limit', 'remove', 'startup', 'per-key')
         self.assertEqual([x['name'] for x in self.json(
             'plan', 'show', 'startup')['limits']], ['org'])
@@ -74,6 +77,20 @@ class Limits(Ctl):
         self.assertEqual(answers, [OK, OK, OK, REFUSED])
         self.good('limit', 'remove', '--org', org, 'org')
         self.assertEqual(self.ctl('check', '-', stdin=key).returncode, OK)
+
+    def test_a_limit_that_was_taken_away_is_listed_as_off(self):
+        org = self.org()
+        self.good('plan', 'limit', 'set', 'default', 'calls', '9/1h')
+        text = self.good('limit', 'set', '--org', org, 'calls', 'off')
+        self.assertRegex(text, r'(?m)^calls +- +off +- +- +- +- +- +org$')
+        answer = self.json('limit', 'list', '--org', org)
+        self.assertEqual(([x['name'] for x in answer['limits']],
+                          answer['off']), (['org'], ['calls']))
+        self.good('limit', 'remove', '--org', org, 'calls')
+        answer = self.json('limit', 'list', '--org', org)
+        self.assertEqual(([x['name'] for x in answer['limits']],
+                          answer['off']), (['org', 'calls'], []))
+        self.good('plan', 'limit', 'remove', 'default', 'calls')
 
     def test_limits_that_are_refused(self):
         org = self.org()
@@ -221,7 +238,7 @@ class Trials(Ctl):
         self.assertEqual((event['kind'], event['org'], event['body']['route'],
                           event['body']['amount']),
                          ('credits.trial', org['id'], 'sheet', 30))
-        self.assertIn('granted before', self.refused(
+        self.assertIn('or has had one', self.refused(
             'credits', 'grant', 'trier', 5, '--kind', 'trial',
             '--route', 'sheet'))
         self.good('credits', 'subscribe', 'trier', 100)
