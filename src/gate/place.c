@@ -357,11 +357,11 @@ static void place_once(struct gate *g, struct ask *a)
 {
 	const struct check_extra *x = a->check->extra;
 	uint32_t key = (uint32_t)(a->key - g->arena->keys);
-	uint64_t hash = subjects_hash2(x->once[0], x->once[1],
-				       (uint64_t)key << 32 | a->cost);
+	/* The id is the client's choice: it is hashed, and no seed. */
+	uint64_t hash = subjects_hash2(seed(g), x->once[0], x->once[1]);
 	uint32_t entry;
 
-	hash = subjects_hash2(seed(g), hash, key);
+	hash = subjects_hash2(seed(g), hash, (uint64_t)key << 32 | a->cost);
 	entry = subjects_take(&g->once, &g->claim, hash);
 	if (entry == SUBJECTS_FULL)
 		counter_add(&g->counters->once_full, 1);

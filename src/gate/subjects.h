@@ -155,8 +155,9 @@ uint32_t subjects_restore(const struct subjects *t, uint32_t bucket,
  * is one. */
 void subjects_fill(struct arena *a, uint64_t block, uint64_t until_ns);
 
-/* The hash of a subject that two numbers name; `seed` is the arena's. Any bit
- * of either changes all of the hash. */
+/* The hash of a subject that two numbers name. `seed` is the arena's, never
+ * what a peer chooses: seeds that are near each other hash pairs that are alike
+ * to the same. For one seed any bit of either number changes all of the hash. */
 uint64_t subjects_hash2(uint64_t seed, uint64_t a, uint64_t b);
 
 #endif

@@ -422,6 +422,27 @@ Test(step, same_request_id_is_charged_once)
 	gate_scene_close(&s);
 }
 
+/* Small numbers, as a client may count them: none is taken for another. */
+Test(step, request_ids_that_are_alike_are_told_apart)
+{
+	struct rule rule = fixture_window(60000, 1000 * MS);
+	struct check_extra id = {0};
+	uint32_t key, cost;
+
+	open_scene();
+	open_with(&rule, 1);
+	for (id.once[0] = 0; id.once[0] < 8; id.once[0]++)
+		for (id.once[1] = 1; id.once[1] < 9; id.once[1]++)
+			for (cost = 1; cost < 9; cost++)
+				for (key = 1; key < 3; key++)
+					cr_assert_eq(
+						ask(key, cost, &id, T0).charged,
+						cost, "%lu %lu of %u, key %u",
+						id.once[0], id.once[1], cost,
+						key);
+	gate_scene_close(&s);
+}
+
 Test(step, same_request_id_twice_in_a_batch_is_charged_once)
 {
 	struct check_extra id = {.once = {1, 2}};
