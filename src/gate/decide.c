@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/counters.h"
 #include "base/sha256.h"
+#include "gate/outside.h"
 #include "gate/place.h"
 #include "gate/window.h"
 
@@ -330,6 +331,22 @@ static void take_run(struct gate *g, const struct instant *now,
 	begin_run(g);
 }
 
+/* Does an earlier check of the run hold units at this one's address? It has to
+ * be decided first: they count as used, and it may be denied. */
+static bool follows(const struct step *s, const struct check *c)
+{
+	const struct check_extra *x = c->extra;
+	unsigned i;
+
+	if (x == NULL || !x->has_address)
+		return false;
+	for (i = 0; i < s->count; i++)
+		if (s->asks[i].pending != 0 &&
+		    outside_same(s->asks[i].check->extra->address, x->address))
+			return true;
+	return false;
+}
+
 static inline void touch(struct key *key, uint64_t wall_ms)
 {
 	uint32_t minute = (uint32_t)(wall_ms / MS_PER_MINUTE);
@@ -430,7 +447,7 @@ static void judge(struct gate *g, const struct check *checks,
 		verdicts[i].org = org->id;
 		if (key->project != 0)
 			verdicts[i].project = a->projects[key->project].id;
-		if (s->count == STEP_ASKS_MAX)
+		if (s->count == STEP_ASKS_MAX || follows(s, &checks[i]))
 			take_run(g, now, wall_ms);
 		ask_fill(g, &s->asks[s->count++], &checks[i], &verdicts[i], key,
 			 suspended, now);

@@ -5,16 +5,33 @@
 
 #include <string.h>
 
-uint64_t outside_subject(uint64_t seed, const uint8_t address[static 16])
+/* An IPv6 address without what tells those of its /64 apart. */
+static void address_parts(const uint8_t address[static 16], uint64_t *ret_high,
+			  uint64_t *ret_low)
 {
 	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	memcpy(ret_high, address, sizeof(*ret_high));
+	memcpy(ret_low, address + 8, sizeof(*ret_low));
+	if (memcmp(address, mapped, sizeof(mapped)) != 0)
+		*ret_low = 0;
+}
+
+uint64_t outside_subject(uint64_t seed, const uint8_t address[static 16])
+{
 	uint64_t high, low;
 
-	memcpy(&high, address, sizeof(high));
-	memcpy(&low, address + 8, sizeof(low));
-	if (memcmp(address, mapped, sizeof(mapped)) != 0)
-		low = 0;
+	address_parts(address, &high, &low);
 	return subjects_hash2(seed, high, low);
+}
+
+bool outside_same(const uint8_t a[static 16], const uint8_t b[static 16])
+{
+	uint64_t high[2], low[2];
+
+	address_parts(a, &high[0], &low[0]);
+	address_parts(b, &high[1], &low[1]);
+	return high[0] == high[1] && low[0] == low[1];
 }
 
 uint32_t outside_stride(const struct rule *r, unsigned entries_log2)

@@ -35,6 +35,8 @@ struct outside {
 
 /* An IPv4 address by itself, an IPv6 one by its /64. */
 uint64_t outside_subject(uint64_t seed, const uint8_t address[static 16]);
+/* Are the two addresses one subject? */
+bool outside_same(const uint8_t a[static 16], const uint8_t b[static 16]);
 
 /* Bytes of a state, for the table. */
 uint32_t outside_stride(const struct rule *r, unsigned entries_log2);

@@ -279,3 +279,40 @@ Test(outside, longest_wait_is_named_and_of_equal_ones_the_first)
 	cr_expect_eq(v.retry_ms, 2000);
 	gate_scene_close(&s);
 }
+
+/* A batch is decided as if its checks came one by one: what the first of them
+ * has held is not in the way of the second when the organization denies it. */
+Test(outside, denied_check_of_a_batch_is_in_nobodys_way)
+{
+	static struct gate_scene s;
+	struct check_extra from[3] = {
+		{.has_address = true, .address = {0x20, 1, [15] = 1}},
+		{.has_address = true, .address = {0x20, 1, [15] = 2}},
+		{.has_address = true, .address = {0x20, 1, [7] = 1}}};
+	struct instant now = instant_at(T0);
+	struct rule rules[2];
+	struct verdict v[5];
+	struct check c[5];
+
+	gate_scene_open(&s, 50, 1);
+	rules[0] = fixture_window(10, 1000 * MS);
+	rules[1] = fixture_rule(&s.f, fixture_window(11, 1000 * MS),
+				LEVEL_ADDRESS, 20);
+	memcpy(rules[1].name, "address", 8);
+	gate_scene_org(&s, 1, rules, 2);
+	gate_scene_key(&s, 1, 1, 0);
+	c[0] = check_of_key(1, 11, &from[0]); /* never */
+	c[1] = check_of_key(1, 3, &from[1]);
+	c[2] = check_of_key(1, 8, &from[0]);
+	c[3] = check_of_key(1, 7, &from[1]);
+	c[3].flags = CHECK_PEEK;
+	c[4] = check_of_key(1, 7, &from[2]);
+	gate_decide(&s.gate, c, v, 5, &now, s.wall_ms);
+	cr_expect_eq(v[0].reason, REASON_COST_ABOVE_LIMIT);
+	cr_expect_eq(v[1].reason, REASON_ALLOW);
+	cr_expect_eq(v[2].reason, REASON_RATE_LIMITED);
+	cr_expect_str_eq(v[2].limit_name, "org");
+	cr_expect_eq(v[3].reason, REASON_ALLOW);
+	cr_expect_eq(v[4].reason, REASON_ALLOW);
+	gate_scene_close(&s);
+}
