@@ -157,7 +157,8 @@ void subjects_fill(struct arena *a, uint64_t block, uint64_t until_ns);
 
 /* The hash of a subject that two numbers name. `seed` is the arena's, never
  * what a peer chooses: seeds that are near each other hash pairs that are alike
- * to the same. For one seed any bit of either number changes all of the hash. */
+ * to the same. For one seed any bit of either number changes all of the hash.
+ */
 uint64_t subjects_hash2(uint64_t seed, uint64_t a, uint64_t b);
 
 #endif
