@@ -161,10 +161,15 @@ void tables_deinit(struct registry *g);
  * in which no decision went by the rules that count there. */
 void leases_forget(struct registry *g, const void *at, uint64_t bytes);
 /* At start, to another number of holds: those that have no place end. */
-void holds_move(struct registry *g, struct hold *from, uint32_t had,
-		struct hold *to, uint32_t count);
+void holds_move(struct hold *from, uint32_t had, struct hold *to,
+		uint32_t count);
 /* At start, when keys are there: holds of others end. */
 void holds_check(struct registry *g);
+/* At start, after both and when all have their rules: of every rule as many
+ * leases are out as live holds name it. A hold that ended gave its own back so,
+ * and one that names what no rule counts in (we died while a rule went) forgets
+ * it. */
+void leases_count(struct registry *g);
 
 /* ---- registry_tables.c, again ---- */
 

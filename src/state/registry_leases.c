@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Leases name the word that they count in (struct hold, gate/layout.h). When
- * that word is about to mean something else, they have to forget it.
+ * that word is about to mean something else, they have to forget it; and a
+ * start counts them anew, for what died meanwhile.
  */
 #include "state/registry_internal.h"
 
 #include "base/epoch.h"
 #include "gate/decide.h"
+#include "gate/step.h"
+#include "gate/subjects.h"
 
 #include <string.h>
 
@@ -44,37 +47,20 @@ void leases_forget(struct registry *g, const void *at, uint64_t bytes)
 		epoch_wait(g->epoch);
 }
 
-/* At start: a hold that goes gives its leases back; nobody else runs. */
-static void give_back(struct registry *g, struct hold *h)
+static void end_hold(struct hold *h)
 {
-	for (unsigned i = 0; i < HOLD_LEASES_MAX; i++) {
-		/* PAIRS: nothing, here and below. */
-		uint64_t off = atomic_load_explicit(&h->leases[i],
-						    memory_order_relaxed);
-		word_t *word = (word_t *)(void *)(g->arena->base + off);
-		uint64_t level;
-
-		if (off < ARENA_ORGS_AT || off >= ARENA_BYTES ||
-		    off % sizeof(word_t) != 0)
-			continue;
-		level = claim_load(word);
-		if (METER_LEASES(level) > 0)
-			slot_set_word(word,
-				      METER_FLIGHT((level >> 24) + 1,
-						   METER_LEASES(level) - 1));
-	}
 	slot_set_word(&h->state,
 		      HOLD_STATE(HOLD_GEN(claim_load(&h->state)) + 1, 0));
 }
 
-void holds_move(struct registry *g, struct hold *from, uint32_t had,
-		struct hold *to, uint32_t count)
+void holds_move(struct hold *from, uint32_t had, struct hold *to,
+		uint32_t count)
 {
 	for (uint32_t slot = 0; slot < had; slot++) {
 		if (slot < count)
 			memcpy(&to[slot], &from[slot], sizeof(*to));
 		else if (HOLD_LIVE(claim_load(&from[slot].state)))
-			give_back(g, &from[slot]);
+			end_hold(&from[slot]);
 	}
 }
 
@@ -100,9 +86,127 @@ void holds_check(struct registry *g)
 		struct hold *h = hold_at(g->arena, slot);
 
 		if (HOLD_LIVE(claim_load(&h->state)) && !owned(g, h))
-			slot_set_word(
-				&h->state,
-				HOLD_STATE(HOLD_GEN(claim_load(&h->state)) + 1,
-					   0));
+			end_hold(h);
+	}
+}
+
+/* ---- at start: as many leases are out as live holds say ---- */
+
+static void set_leases(word_t *level, uint64_t leases)
+{
+	uint64_t was = claim_load(level);
+
+	if (METER_LEASES(was) != leases)
+		slot_set_word(level, METER_FLIGHT((was >> 24) + 1, leases));
+}
+
+static void clear_orgs(struct registry *g)
+{
+	uint32_t slots = slots_read(&g->arena->header->org_slots);
+
+	for (uint32_t slot = 1; slot < slots; slot++) {
+		struct org *org = &g->arena->orgs[slot];
+		const struct plan *plan =
+			block_at(g->arena, claim_load(&org->plan));
+
+		for (uint32_t i = 0; plan != NULL && i < plan->rules_count; i++)
+			if (plan->rules[i].level == LEVEL_ORG &&
+			    plan->rules[i].algorithm == RULE_CONCURRENCY)
+				set_leases(&org_meter(g->arena, org,
+						      plan->rules[i].meter)
+						    ->level,
+					   0);
+	}
+}
+
+/* False: table `i` is none of leases. */
+static bool open_table(const struct registry *g, size_t i,
+		       struct subjects *ret_table)
+{
+	const struct rule_table *t = &g->tables[i];
+
+	return t->block != 0 && t->algorithm == RULE_CONCURRENCY &&
+	       subjects_open(ret_table, g->arena, t->block);
+}
+
+static void clear_tables(struct registry *g)
+{
+	for (size_t i = 0; i < g->tables_count; i++) {
+		struct subjects t;
+
+		if (!open_table(g, i, &t))
+			continue;
+		for (uint32_t k = 0; k < subjects_capacity(&t); k++) {
+			struct meter *meter = subjects_state(&t, k);
+
+			set_leases(&meter->level, 0);
+		}
+	}
+}
+
+/* Does a table of leases have a state there? */
+static bool of_table(const struct registry *g, uint64_t off)
+{
+	for (size_t i = 0; i < g->tables_count; i++) {
+		struct subjects t;
+		uint64_t from;
+
+		if (!open_table(g, i, &t))
+			continue;
+		from = (uint64_t)(t.states - g->arena->base);
+		if (off >= from && (off - from) % t.stride == 0 &&
+		    (off - from) / t.stride < subjects_capacity(&t))
+			return true;
+	}
+	return false;
+}
+
+static bool of_org(const struct registry *g, struct org *org, uint64_t off)
+{
+	const struct plan *plan = block_at(g->arena, claim_load(&org->plan));
+
+	for (uint32_t i = 0; plan != NULL && i < plan->rules_count; i++)
+		if (plan->rules[i].level == LEVEL_ORG &&
+		    plan->rules[i].algorithm == RULE_CONCURRENCY &&
+		    off == claim_offset(g->arena,
+					&org_meter(g->arena, org,
+						   plan->rules[i].meter)
+						 ->level))
+			return true;
+	return false;
+}
+
+static void count_leases(struct registry *g, struct hold *h)
+{
+	/* PAIRS: nothing, here and below. Nobody else runs. */
+	uint64_t subject =
+		atomic_load_explicit(&h->subject, memory_order_relaxed);
+	struct org *org = &g->arena->orgs[(uint32_t)subject];
+
+	for (unsigned i = 0; i < HOLD_LEASES_MAX; i++) {
+		uint64_t off = atomic_load_explicit(&h->leases[i],
+						    memory_order_relaxed);
+		word_t *level = (word_t *)(void *)(g->arena->base + off);
+
+		if (off == 0)
+			continue;
+		if (of_org(g, org, off) || of_table(g, off))
+			set_leases(level, METER_LEASES(claim_load(level)) + 1);
+		else
+			slot_set_word(&h->leases[i], 0);
+	}
+}
+
+void leases_count(struct registry *g)
+{
+	uint32_t count = g->arena->header->holds_count;
+
+	clear_orgs(g);
+	clear_tables(g);
+	for (uint32_t slot = 0; slot < count; slot++) {
+		struct hold *h = hold_at(g->arena, slot);
+
+		if (HOLD_LIVE(claim_load(&h->state)))
+			count_leases(g, h);
 	}
 }

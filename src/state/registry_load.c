@@ -277,6 +277,7 @@ static int each_record(struct loading *l, uint32_t had_keys)
 		return r;
 	free_keys(l, l->had);
 	holds_check(l->g);
+	leases_count(l->g);
 	r = registry_access_load(l->g);
 	return r < 0 ? r : registry_credits_load(l->g);
 }

@@ -284,7 +284,7 @@ static int keep_or_make_holds(struct registry *g)
 	if (r < 0)
 		return r;
 	if (block != 0) {
-		holds_move(g, apply_block(g, block), h->holds_count,
+		holds_move(apply_block(g, block), h->holds_count,
 			   fresh != 0 ? apply_block(g, fresh) : NULL, count);
 		rings_give(&g->rings, block);
 	}
