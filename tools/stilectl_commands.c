@@ -98,7 +98,9 @@ const struct ctl_option ctl_options[OPT_COUNT] = {
 	"LIMIT is one of\n"                                                    \
 	"  100/60s                   at most 100 units in any 60 seconds\n"    \
 	"  gcra 10/1s burst 5        one each tenth of a second, 5 at once\n"  \
-	"  inflight 5 lease 30s      5 at a time, each for at most 30s\n"
+	"  inflight 5 lease 30s      5 at a time, each for at most 30s; "      \
+	"with\n"                                                               \
+	"                            --level address of each client\n"
 
 const struct ctl_command ctl_commands[] = {
 	{.name = "org create",

@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x31414e4552415453) /* "STARENA1" */
-#define ARENA_LAYOUT 6u
+#define ARENA_LAYOUT 7u
 
 #define ARENA_ORGS_MAX (UINT32_C(1) << 20)
 #define ARENA_PROJECTS_MAX (UINT32_C(1) << 20)
@@ -73,8 +73,9 @@ enum slot_state {
  */
 struct meter {
 	/* GCRA: TAT, nanoseconds of CLOCK_BOOTTIME plus bias. Concurrency:
-	 * METER_FLIGHT. Both under claim. Window: a hint where in the ring the
-	 * newest and the oldest live entry are; any value will do. */
+	 * METER_FLIGHT. Both under claim, but for leases of an address
+	 * (gate/outside.h). Window: a hint where in the ring the newest and the
+	 * oldest live entry are; any value will do. */
 	word_t level;
 	word_t ring; /* window: RING_WORD of its entries; changes under claim */
 	/* Of a reset, under claim. Window: the newest entry at that moment;
@@ -356,7 +357,7 @@ struct hold {
 	word_t cell;    /* offset of the usage cell */
 	word_t flags;   /* HOLD_KEEP ... */
 	word_t budget[PROJECT_BUDGETS_MAX]; /* BUDGET_WORD: period, units */
-	word_t leases[HOLD_LEASES_MAX];     /* offsets of meters' words; 0 */
+	word_t leases[HOLD_LEASES_MAX];     /* LEASE_OFFSET ...; 0: none */
 	word_t route;                       /* label_hash() */
 	word_t draws[HOLD_DRAWS_MAX];       /* HOLD_DRAW; 0 */
 };
@@ -367,6 +368,11 @@ static_assert(sizeof(struct hold) == 2 * LINE_BYTES, "two lines");
 #define HOLD_DRAW(pool, units) ((uint64_t)(pool) << 32 | (units))
 #define HOLD_DRAW_POOL(w) ((uint32_t)((w) >> 32))
 #define HOLD_DRAW_UNITS(w) ((uint32_t)(w))
+
+/* A lease of a hold: the offset of the meter's word, a multiple of 8; and
+ * whether that is an address's, which is under no organization's gate. */
+#define LEASE_OUTSIDE UINT64_C(1)
+#define LEASE_OFFSET(lease) ((lease) & ~LEASE_OUTSIDE)
 
 /* A request id: two words, under claim. When it was allowed last, and whether
  * the other word says with which hold; entries go from one id to another, and

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "gate/outside.h"
 
+#include "base/check.h"
 #include "gate/step.h"
 
 #include <string.h>
@@ -41,9 +42,44 @@ uint32_t outside_stride(const struct rule *r, unsigned entries_log2)
 	return LINE_BYTES + (uint32_t)(sizeof(word_t) << entries_log2);
 }
 
-bool outside_hold(struct arena *a, const struct rule *r, struct outside *o,
-		  word_t *entries, unsigned entries_log2, uint32_t units,
-		  const struct instant *now, struct meter_answer *ret_answer)
+/* One lease, in one word that is all there is to know: no gate. */
+static bool take_lease(struct arena *a, const struct rule *r, struct meter *m,
+		       uint32_t units, const struct instant *now,
+		       struct meter_answer *ret_answer)
+{
+	struct view v;
+
+	do {
+		view_read(&v, a, r, m, NULL, 0, now);
+		view_answer(&v, units, ret_answer);
+		if (!ret_answer->fits)
+			return false;
+		/* PAIRS: nothing. The word is the whole state and guards no
+		 * other memory, so relaxed is enough: the CAS alone orders the
+		 * takers. Whoever gives this entry to another address looks at
+		 * it after a grace period, which orders the two. */
+	} while (!atomic_compare_exchange_weak_explicit(
+		v.word, &v.from, v.from + units, memory_order_relaxed,
+		memory_order_relaxed));
+	return true;
+}
+
+void outside_end_lease(word_t *level)
+{
+	/* PAIRS: nothing, as in take_lease(). That the hold has ended was
+	 * decided before, so whoever takes this lease takes none of a live one,
+	 * in whatever order it sees the two. And that it had been taken was
+	 * seen with the hold's state, acquire: this does not go below zero. */
+	uint64_t was =
+		atomic_fetch_sub_explicit(level, 1, memory_order_relaxed);
+
+	check(METER_LEASES(was) != 0);
+}
+
+static bool hold_units(struct arena *a, const struct rule *r, struct outside *o,
+		       word_t *entries, unsigned entries_log2, uint32_t units,
+		       const struct instant *now,
+		       struct meter_answer *ret_answer)
 {
 	struct view v;
 	uint64_t version;
@@ -78,6 +114,16 @@ out_full:
 	return false;
 }
 
+bool outside_hold(struct arena *a, const struct rule *r, struct outside *o,
+		  word_t *entries, unsigned entries_log2, uint32_t units,
+		  const struct instant *now, struct meter_answer *ret_answer)
+{
+	if (r->algorithm == RULE_CONCURRENCY)
+		return take_lease(a, r, &o->meter, units, now, ret_answer);
+	return hold_units(a, r, o, entries, entries_log2, units, now,
+			  ret_answer);
+}
+
 static void admit(struct claim *c, const struct rule *r, struct outside *o,
 		  word_t *entries, unsigned entries_log2, uint32_t units,
 		  const struct instant *now)
@@ -104,6 +150,11 @@ void outside_release(struct claim *c, const struct rule *r, struct outside *o,
 		     word_t *entries, unsigned entries_log2, uint32_t units,
 		     const struct instant *now, bool admitted)
 {
+	if (r->algorithm == RULE_CONCURRENCY) {
+		if (!admitted)
+			outside_end_lease(&o->meter.level);
+		return;
+	}
 	if (admitted)
 		admit(c, r, o, entries, entries_log2, units, now);
 	/* PAIRS: outside_hold(), acquire. Publishes the admission. */

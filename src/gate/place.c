@@ -53,8 +53,10 @@ static inline uint64_t subject_of(const struct gate *g, const struct rule *r,
 
 static enum reason too_many(const struct rule *r, const struct ask *a)
 {
-	return rule_units(r, a->cost) > r->limit ? REASON_COST_ABOVE_LIMIT
-						 : REASON_RATE_LIMITED;
+	if (rule_units(r, a->cost) > r->limit)
+		return REASON_COST_ABOVE_LIMIT;
+	return r->algorithm == RULE_CONCURRENCY ? REASON_CONCURRENCY
+						: REASON_RATE_LIMITED;
 }
 
 /* Will it be charged nothing anyway? (What is refused is placed only to be

@@ -14,7 +14,9 @@ struct settling {
 	struct key *key;
 	struct cell *cell;
 	uint64_t route;
-	uint64_t units; /* reserved */
+	uint64_t units;                   /* reserved */
+	word_t *outside[HOLD_LEASES_MAX]; /* its leases at addresses ... */
+	unsigned outside_count;           /* ... so many of them */
 };
 
 static uint64_t return_to(struct step *s, struct pool *p, uint64_t units)
@@ -164,18 +166,35 @@ static void return_leases(struct settling *t)
 	struct step *s = t->step;
 	unsigned i;
 
+	t->outside_count = 0;
 	for (i = 0; i < HOLD_LEASES_MAX; i++) {
 		/* PAIRS: as above. */
-		uint64_t off = atomic_load_explicit(&t->hold->leases[i],
-						    memory_order_relaxed);
+		uint64_t lease = atomic_load_explicit(&t->hold->leases[i],
+						      memory_order_relaxed);
+		word_t *word = (word_t *)(void *)(s->arena->base +
+						  LEASE_OFFSET(lease));
 		struct change *c;
 
-		if (off == 0)
+		if (lease == 0)
 			continue;
-		c = step_change(s, (word_t *)(void *)(s->arena->base + off));
+		if (lease & LEASE_OUTSIDE) {
+			t->outside[t->outside_count++] = word;
+			continue;
+		}
+		c = step_change(s, word);
 		c->to = METER_FLIGHT((c->to >> 24) + 1,
 				     METER_LEASES(c->to) - 1);
 	}
+}
+
+/* After the claim that ended the hold, which only one thread gets through. By
+ * now the hold may be another's: what it named was read before. */
+static void return_leases_outside(const struct settling *t)
+{
+	unsigned i;
+
+	for (i = 0; i < t->outside_count; i++)
+		outside_end_lease(t->outside[i]);
 }
 
 /* False: the hold is not live any more. */
@@ -237,6 +256,7 @@ static bool settle(struct gate *g, uint32_t slot, uint64_t state, uint64_t cost,
 			counter_add(&g->counters->retries, 1);
 			continue;
 		}
+		return_leases_outside(&t);
 		v->reason = (uint8_t)reason;
 		v->charged = (uint32_t)charged;
 		v->org = s->org->id;

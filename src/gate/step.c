@@ -315,25 +315,40 @@ static enum reason denied_by(const struct step *s, const struct ask *a)
 
 /* ---- one check ---- */
 
-static void fill_hold(struct step *s, const struct ask *a)
+/* What a hold says of the lease of rule `i`; 0: it has taken none. */
+static uint64_t lease_of(struct step *s, struct ask *a, unsigned i)
+{
+	const struct rule *r = &s->plan->rules[i];
+	const struct view *v;
+
+	if (r->algorithm != RULE_CONCURRENCY)
+		return 0;
+	if (r->level == LEVEL_ADDRESS)
+		return a->pending & 1u << i
+			       ? claim_offset(s->arena,
+					      &a->at[i].meter->level) |
+					 LEASE_OUTSIDE
+			       : 0;
+	v = step_view(s, a, i);
+	return v != NULL && !(a->shadow & 1u << i)
+		       ? claim_offset(s->arena, v->word)
+		       : 0;
+}
+
+static void fill_hold(struct step *s, struct ask *a)
 {
 	struct hold *h = a->hold;
 	unsigned i, leases = 0;
 
 	/* PAIRS: settle's loads, acquire on state: published by the claim
 	 * that makes it live. Until then nobody else looks. */
-	for (i = 0; i < s->plan->rules_count; i++)
-		if (s->plan->rules[i].algorithm == RULE_CONCURRENCY &&
-		    leases < HOLD_LEASES_MAX) {
-			const struct view *v =
-				step_view(s, (struct ask *)(uintptr_t)a, i);
+	for (i = 0; i < s->plan->rules_count; i++) {
+		uint64_t lease = lease_of(s, a, i);
 
-			if (v != NULL && !(a->shadow & 1u << i))
-				atomic_store_explicit(
-					&h->leases[leases++],
-					claim_offset(s->arena, v->word),
-					memory_order_relaxed);
-		}
+		if (lease != 0 && leases < HOLD_LEASES_MAX)
+			atomic_store_explicit(&h->leases[leases++], lease,
+					      memory_order_relaxed);
+	}
 	while (leases < HOLD_LEASES_MAX)
 		atomic_store_explicit(&h->leases[leases++], 0,
 				      memory_order_relaxed);

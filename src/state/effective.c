@@ -60,12 +60,6 @@ static int check_gcra(const struct rule_record *rule, char *why)
 
 static int check_flight(const struct rule_record *rule, char *why)
 {
-	/* A lease is given back under its organization's gate, and an address
-	 * is not under that. */
-	if (rule->level == LEVEL_ADDRESS) {
-		SAY("inflight is not of level address");
-		return -ERANGE;
-	}
 	if (rule->limit >= 1 && rule->limit <= RULE_FLIGHT_MAX &&
 	    rule->lease_ms >= RULE_LEASE_MS_MIN &&
 	    rule->lease_ms <= RULE_LEASE_MS_MAX)

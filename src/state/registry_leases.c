@@ -145,13 +145,16 @@ static void clear_tables(struct registry *g)
 }
 
 /* Does a table of leases have a state there? */
-static bool of_table(const struct registry *g, uint64_t off)
+static bool of_table(const struct registry *g, uint64_t lease)
 {
+	uint64_t off = LEASE_OFFSET(lease);
+
 	for (size_t i = 0; i < g->tables_count; i++) {
 		struct subjects t;
 		uint64_t from;
 
-		if (!open_table(g, i, &t))
+		if (!open_table(g, i, &t) ||
+		    (g->tables[i].level == LEVEL_ADDRESS) != (off != lease))
 			continue;
 		from = (uint64_t)(t.states - g->arena->base);
 		if (off >= from && (off - from) % t.stride == 0 &&
@@ -161,17 +164,17 @@ static bool of_table(const struct registry *g, uint64_t off)
 	return false;
 }
 
-static bool of_org(const struct registry *g, struct org *org, uint64_t off)
+static bool of_org(const struct registry *g, struct org *org, uint64_t lease)
 {
 	const struct plan *plan = block_at(g->arena, claim_load(&org->plan));
 
 	for (uint32_t i = 0; plan != NULL && i < plan->rules_count; i++)
 		if (plan->rules[i].level == LEVEL_ORG &&
 		    plan->rules[i].algorithm == RULE_CONCURRENCY &&
-		    off == claim_offset(g->arena,
-					&org_meter(g->arena, org,
-						   plan->rules[i].meter)
-						 ->level))
+		    lease == claim_offset(g->arena,
+					  &org_meter(g->arena, org,
+						     plan->rules[i].meter)
+						   ->level))
 			return true;
 	return false;
 }
@@ -184,13 +187,14 @@ static void count_leases(struct registry *g, struct hold *h)
 	struct org *org = &g->arena->orgs[(uint32_t)subject];
 
 	for (unsigned i = 0; i < HOLD_LEASES_MAX; i++) {
-		uint64_t off = atomic_load_explicit(&h->leases[i],
-						    memory_order_relaxed);
-		word_t *level = (word_t *)(void *)(g->arena->base + off);
+		uint64_t lease = atomic_load_explicit(&h->leases[i],
+						      memory_order_relaxed);
+		word_t *level = (word_t *)(void *)(g->arena->base +
+						   LEASE_OFFSET(lease));
 
-		if (off == 0)
+		if (lease == 0)
 			continue;
-		if (of_org(g, org, off) || of_table(g, off))
+		if (of_org(g, org, lease) || of_table(g, lease))
 			set_leases(level, METER_LEASES(claim_load(level)) + 1);
 		else
 			slot_set_word(&h->leases[i], 0);

@@ -168,6 +168,12 @@ void tables_unref(struct registry *g, const struct plan *plan)
 				leases_forget(g, apply_block(g, t->block),
 					      sizeof(word_t)
 						      << RING_LOG2(t->block));
+			/* Who has just ended a hold may be about to give its
+			 * lease back, and the hold says something else by now:
+			 * nothing was there to be forgotten. */
+			if (t->algorithm == RULE_CONCURRENCY &&
+			    t->level == LEVEL_ADDRESS)
+				epoch_wait(g->epoch);
 			rings_give(&g->rings, t->block);
 			t->block = 0;
 		}
@@ -208,7 +214,8 @@ int tables_adopt(struct registry *g, const struct plan *plan)
 	return 0;
 }
 
-/* What a dead process held at addresses is admitted there. */
+/* What a dead process held at addresses is admitted there. (Leases:
+ * leases_count().) */
 void tables_recover(struct registry *g, const struct plan *plan)
 {
 	struct instant now = instant_now();
@@ -217,7 +224,8 @@ void tables_recover(struct registry *g, const struct plan *plan)
 		const struct rule *r = &plan->rules[i];
 		struct subjects s;
 
-		if (r->level != LEVEL_ADDRESS || r->table == 0 ||
+		if (r->level != LEVEL_ADDRESS ||
+		    r->algorithm == RULE_CONCURRENCY || r->table == 0 ||
 		    !subjects_open(&s, g->arena, r->table))
 			continue;
 		for (uint32_t k = 0; k < subjects_capacity(&s); k++) {

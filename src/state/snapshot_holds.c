@@ -86,17 +86,19 @@ static bool put_place(uint8_t *p, const struct subjects *t, uint64_t off)
 	return true;
 }
 
-/* The rule that this word counts the leases of, or NULL: none any more. */
+/* The rule that this lease is one of, or NULL: none any more. */
 static const struct rule *put_lease(struct arena *a, struct org *org,
-				    uint64_t off, uint8_t *p)
+				    uint64_t lease, uint8_t *p)
 {
+	uint64_t off = LEASE_OFFSET(lease);
 	const struct plan *plan = block_at(a, claim_load(&org->plan));
 
 	for (uint32_t i = 0; plan != NULL && i < plan->rules_count; i++) {
 		const struct rule *r = &plan->rules[i];
 		struct subjects t;
 
-		if (r->algorithm != RULE_CONCURRENCY)
+		if (r->algorithm != RULE_CONCURRENCY ||
+		    (r->level == LEVEL_ADDRESS) != (off != lease))
 			continue;
 		if (r->level == LEVEL_ORG
 			    ? off == claim_offset(a,
@@ -114,9 +116,9 @@ static void put_leases(struct arena *a, struct org *org, const struct hold *h,
 		       uint8_t *p)
 {
 	for (unsigned i = 0; i < HOLD_LEASES_MAX; i++, p += SNAP_LEASE_BYTES) {
-		uint64_t off = hold_word(&h->leases[i]);
+		uint64_t lease = hold_word(&h->leases[i]);
 		const struct rule *r =
-			off != 0 ? put_lease(a, org, off, p) : NULL;
+			lease != 0 ? put_lease(a, org, lease, p) : NULL;
 
 		if (r != NULL)
 			memcpy(p + SNAP_LEASE_AT_NAME, r->name, RULE_NAME_LEN);

@@ -207,16 +207,13 @@ static void *place(const struct subjects *t, const uint8_t *p)
 	return entry != SUBJECTS_FULL ? subjects_state(t, entry) : NULL;
 }
 
-/* What this lease is counted in now, or NULL: no rule counts it any more. */
-static word_t *lease_word(struct arena *a, struct org *org, const uint8_t *p)
+/* What a lease of this rule is counted in now, or NULL: nothing. */
+static word_t *lease_word(struct arena *a, struct org *org,
+			  const struct rule *rule, const uint8_t *p)
 {
-	const struct rule *rule =
-		snap_find_rule(a, org, p + SNAP_LEASE_AT_NAME);
 	struct subjects t;
 	struct meter *meter;
 
-	if (rule == NULL || rule->algorithm != RULE_CONCURRENCY)
-		return NULL;
 	if (rule->level == LEVEL_ORG) {
 		meter = org_meter(a, org, rule->meter);
 		return &meter->level;
@@ -230,15 +227,23 @@ static word_t *lease_word(struct arena *a, struct org *org, const uint8_t *p)
 static uint64_t restore_lease(struct arena *a, struct org *org,
 			      const uint8_t *p)
 {
-	word_t *level =
-		p[SNAP_LEASE_AT_NAME] != 0 ? lease_word(a, org, p) : NULL;
+	const struct rule *rule =
+		p[SNAP_LEASE_AT_NAME] != 0
+			? snap_find_rule(a, org, p + SNAP_LEASE_AT_NAME)
+			: NULL;
+	word_t *level;
 	uint64_t was;
 
+	/* No rule counts it any more? */
+	if (rule == NULL || rule->algorithm != RULE_CONCURRENCY)
+		return 0;
+	level = lease_word(a, org, rule, p);
 	if (level == NULL)
 		return 0;
 	was = claim_load(level);
 	set(level, METER_FLIGHT((was >> 24) + 1, METER_LEASES(was) + 1));
-	return claim_offset(a, level);
+	return claim_offset(a, level) |
+	       (rule->level == LEVEL_ADDRESS ? LEASE_OUTSIDE : 0);
 }
 
 /* The hold's place, when it can go back there. */

@@ -204,11 +204,10 @@ Test(effective, lease_is_bounded)
 	rule.limit++;
 	cr_expect_eq(checked(rule), -ERANGE);
 
-	/* A hold ends under the organization's gate, not under an address's. */
+	/* Of every level. */
 	rule.limit--;
-	cr_expect_eq(checked(rule), 0);
-	rule.level = LEVEL_ADDRESS;
-	cr_expect_eq(checked(rule), -ERANGE);
+	for (rule.level = LEVEL_ORG; rule.level < LEVEL_COUNT; rule.level++)
+		cr_expect_eq(checked(rule), 0);
 }
 
 Test(effective, names_are_checked)

@@ -144,7 +144,11 @@ Test(restore, rule_that_became_another_begins_anew)
 static struct verdict ask(const char *key, uint32_t cost, uint8_t flags,
 			  uint64_t hold)
 {
-	struct check_extra x = {.hold = hold};
+	struct check_extra x = {
+		.hold = hold,
+		.has_address = true,
+		.address = {[10] = 0xff, 0xff, 192, 0, 2, 1},
+	};
 	struct check c = {.key = (const uint8_t *)key,
 			  .key_len = (uint8_t)strlen(key),
 			  .credential = hold ? CREDENTIAL_HOLD : CREDENTIAL_KEY,
@@ -217,6 +221,29 @@ Test(restore, hold_of_a_snapshot_of_version_2_can_be_settled)
 	v = ask(text, 4, 0, held.hold);
 	cr_expect_eq(v.reason, REASON_ALLOW);
 	cr_expect_eq(v.credits, CREDITS_GRANTED - 4);
+}
+
+Test(restore, lease_of_an_address_is_one_again)
+{
+	struct verdict held[2];
+
+	set_rule("flight", LEVEL_ADDRESS, RULE_CONCURRENCY, 2);
+	held[0] = ask(text, 1, 0, 0);
+	held[1] = ask(other, 1, 0, 0);
+	cr_assert_eq(held[1].reason, REASON_ALLOW);
+	reboot(true);
+	/* And what it is, a process that dies knows too. */
+	world_die(&w);
+	start();
+	w.now = CLOCK_BIAS + SECOND;
+	for (unsigned i = 0; i < 2; i++) {
+		cr_expect_eq(ask(text, 1, 0, 0).reason, REASON_CONCURRENCY);
+		cr_expect_eq(
+			ask(text, SETTLE_AS_RESERVED, 0, held[i].hold).reason,
+			REASON_ALLOW);
+		cr_expect_eq(ask(other, 1, 0, 0).reason, REASON_ALLOW);
+	}
+	cr_expect_eq(ask(text, 1, 0, 0).reason, REASON_CONCURRENCY);
 }
 
 Test(restore, hold_expires_when_its_time_has_passed_since_the_boot)
