@@ -12,7 +12,9 @@
  * After recovery every gate is at rest and all words of each check agree: what
  * the keys have used, the budget, the credits and what the window admitted;
  * what came back, by cells, budget and credits; leases and live holds. What a
- * thread knew to be allowed is counted, and what was not allowed is not.
+ * thread knew to be allowed is counted, and what was not allowed is not. Of the
+ * client's address as many leases are out as live holds name, and one more for
+ * each thread at most.
  */
 #include "../gate/gate_scene.h"
 #include "base/epoch.h"
@@ -32,9 +34,13 @@
 #define LIFE_US_MAX 3000u
 #define LEASE_MS 1u
 
-/* The rules: a window whose ring is moved, another that stays, leases, and a
- * bucket of each key. */
-enum { MOVED, STAYS, FLIGHT, BUCKET, RULES };
+/* The rules: a window whose ring is moved, another that stays, leases, a bucket
+ * of each key, and leases of the address, which the organizations share. */
+enum { MOVED, STAYS, FLIGHT, BUCKET, CLIENT, RULES };
+#define CLIENT_SUBJECTS 10u
+
+static const struct check_extra client = {
+	.has_address = true, .address = {[10] = 0xff, 0xff, 192, 0, 2, 1}};
 
 static uint64_t add(_Atomic(uint64_t) *w, uint64_t n)
 {
@@ -57,8 +63,15 @@ static uint32_t key_slot(unsigned worker, unsigned o)
 
 /* ---- an organization where everything is counted ---- */
 
+static struct rule make_client(struct gate_scene *s)
+{
+	return fixture_rule(&s->f, fixture_flight(HOLDS, LEASE_MS),
+			    LEVEL_ADDRESS, CLIENT_SUBJECTS);
+}
+
 static void make_org(struct gate_scene *s, unsigned o, uint64_t window,
-		     unsigned ring_log2, unsigned keys)
+		     unsigned ring_log2, unsigned keys,
+		     const struct rule *of_client)
 {
 	const uint64_t granted[] = {100, UINT64_C(1) << 40};
 	struct rule rules[RULES];
@@ -70,6 +83,7 @@ static void make_org(struct gate_scene *s, unsigned o, uint64_t window,
 	rules[FLIGHT] = fixture_flight(HOLDS, LEASE_MS);
 	rules[BUCKET] =
 		fixture_rule(&s->f, fixture_gcra(LIMIT, 10), LEVEL_KEY, 10);
+	rules[CLIENT] = *of_client;
 	org = gate_scene_org(s, o + 1, rules, RULES);
 	for (i = MOVED; i <= STAYS; i++)
 		fixture_set(&org_meter(s->f.arena, org, i)->ring,
@@ -124,6 +138,42 @@ static unsigned live_holds(struct arena *a, unsigned o)
 		     (uint32_t)fixture_get(&h->subject) == o + 1;
 	}
 	return n;
+}
+
+/* The word of the client's leases, or NULL: nobody has asked yet. */
+static word_t *client_leases(struct arena *a)
+{
+	const struct plan *plan = block_at(a, fixture_get(&a->orgs[1].plan));
+	struct subjects t;
+	uint32_t entry;
+
+	check(plan != NULL && subjects_open(&t, a, plan->rules[CLIENT].table));
+	entry = subjects_find(&t,
+			      outside_subject(a->header->seed, client.address));
+	return entry != SUBJECTS_FULL
+		       ? &((struct outside *)subjects_state(&t, entry))
+				  ->meter.level
+		       : NULL;
+}
+
+/* How many more leases are out than live holds say; then as many are. */
+static uint64_t check_client(struct arena *a, unsigned orgs)
+{
+	word_t *leases = client_leases(a);
+	uint64_t live = 0, were;
+	unsigned o;
+
+	for (o = 0; o < orgs; o++)
+		live += live_holds(a, o);
+	if (leases == NULL) {
+		check(live == 0);
+		return 0;
+	}
+	were = METER_LEASES(fixture_get(leases));
+	check(were >= live);
+	/* As leases_count() of state/registry_leases.c does. */
+	fixture_set(leases, live);
+	return were - live;
 }
 
 /* All words that a check changes say the same. Returns the units. */
@@ -182,7 +232,7 @@ static void steps_child(struct gate_scene *s, uint64_t ring)
 
 	for (i = 0; i < STEP_CHECKS; i++) {
 		struct check c = check_of_key(key_slot(i % STEP_KEYS, 0),
-					      i % COST_MAX + 1, NULL);
+					      i % COST_MAX + 1, &client);
 		struct verdict v;
 
 		c.flags = CHECK_RESERVE;
@@ -209,11 +259,11 @@ static void copy_words(struct arena *to, const struct arena *from,
 }
 
 static void steps_look(struct fixture *seen, const struct fixture *f,
-		       uint64_t *least, unsigned *recovered)
+		       uint64_t *least, unsigned *recovered, unsigned *astray)
 {
 	const struct arena *from = f->arena;
 	struct arena *a = seen->arena;
-	uint64_t units;
+	uint64_t units, more;
 
 	copy_words(a, from, from->header, sizeof(*from->header));
 	copy_words(a, from, &from->descriptors[0], sizeof(struct descriptor));
@@ -225,6 +275,9 @@ static void steps_look(struct fixture *seen, const struct fixture *f,
 	check(claim_descriptor_sane(&a->descriptors[0]));
 	*recovered += claim_recover(a);
 	units = check_agree(a, 0, STEP_KEYS);
+	more = check_client(a, 1);
+	check(more <= 1);
+	*astray += more != 0;
 	/* What was once seen as decided stays so. */
 	check(units >= *least && units <= *least + COST_MAX);
 	*least = units;
@@ -236,7 +289,8 @@ static bool steps(void)
 	static struct gate_scene s;
 	struct fixture seen;
 	uint64_t ring, least = 0, count = 0, units = 0;
-	unsigned recovered = 0, i;
+	unsigned recovered = 0, astray = 0, i;
+	struct rule of_client;
 	int status;
 	pid_t pid;
 
@@ -249,7 +303,8 @@ static bool steps(void)
 		   0) == s.f.arena->base);
 	gate_scene_fill(&s, STEP_ASKS_MAX, 1, 8);
 	gate_scene_gate(&s, 1);
-	make_org(&s, 0, STEP_WINDOW, 3, STEP_KEYS);
+	of_client = make_client(&s);
+	make_org(&s, 0, STEP_WINDOW, 3, STEP_KEYS, &of_client);
 	ring = fixture_ring(&s.f, 4);
 	stepped = mmap(NULL, sizeof(*stepped), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -272,7 +327,7 @@ static bool steps(void)
 	}
 	check(WIFSTOPPED(status));
 	while (get(stepped) == 0) {
-		steps_look(&seen, &s.f, &least, &recovered);
+		steps_look(&seen, &s.f, &least, &recovered, &astray);
 		check(ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL) == 0);
 		check(waitpid(pid, &status, 0) == pid && WIFSTOPPED(status));
 		count++;
@@ -282,10 +337,10 @@ static bool steps(void)
 	for (i = 0; i < STEP_CHECKS; i++)
 		units += i % COST_MAX + 1;
 	check(least == units);
-	check(recovered > 0);
+	check(recovered > 0 && astray > 0);
 	printf("claim_kill: %llu deaths between two instructions, %u within "
-	       "a decision\n",
-	       (unsigned long long)count, recovered);
+	       "a decision, %u with a lease astray\n",
+	       (unsigned long long)count, recovered, astray);
 	gate_scene_close(&s);
 	fixture_close(&seen);
 	return true;
@@ -334,7 +389,7 @@ static void work(struct torture_thread *t)
 
 	/* As much as possible of a life is spent within decisions. */
 	for (unsigned o = 0; o < ORGS; o++)
-		checks[o] = check_of_key(key_slot(t->idx, o), 1, NULL);
+		checks[o] = check_of_key(key_slot(t->idx, o), 1, &client);
 	for (;;) {
 		unsigned o = rng_below(&t->rng, ORGS);
 		struct known *k = &known->of[t->idx][o];
@@ -430,16 +485,20 @@ static void open_arena(bool *ret_fresh, unsigned *ret_recovered)
 }
 
 /* The dead process's arena. Returns how many decisions were half done. */
-static unsigned examine(uint64_t *ret_units)
+static unsigned examine(uint64_t *ret_units, uint64_t *astray)
 {
 	unsigned recovered, o, i;
 	struct arena *a;
+	uint64_t more;
 	bool fresh;
 
 	open_arena(&fresh, &recovered);
 	check(!fresh);
 	a = life.scene.f.arena;
 	*ret_units = 0;
+	more = check_client(a, ORGS);
+	check(more <= WORKERS + 1);
+	*astray += more;
 	for (o = 0; o < ORGS; o++) {
 		*ret_units += check_agree(a, o, WORKERS);
 		for (i = 0; i < WORKERS; i++) {
@@ -460,6 +519,7 @@ static unsigned examine(uint64_t *ret_units)
 
 static void set_up(void)
 {
+	struct rule of_client;
 	unsigned recovered, o;
 	bool fresh;
 
@@ -470,8 +530,10 @@ static void set_up(void)
 	gate_scene_fill(&life.scene, HOLDS, 1, 20);
 	gate_scene_gate(&life.scene, WORKERS + 1);
 	life.scene.options.hold_ms = LEASE_MS;
+	of_client = make_client(&life.scene);
 	for (o = 0; o < ORGS; o++) {
-		make_org(&life.scene, o, 250, RING_LOG2_OF_ALL, WORKERS);
+		make_org(&life.scene, o, 250, RING_LOG2_OF_ALL, WORKERS,
+			 &of_client);
 		life.ring_places[o][0] = fixture_get(
 			&life.scene.f.arena->orgs[o + 1].first.ring);
 		life.ring_places[o][1] =
@@ -493,7 +555,7 @@ static void remove_arena(int sig)
 
 static void kills(struct rng *rng)
 {
-	uint64_t round, units = 0, before = 0;
+	uint64_t round, units = 0, before = 0, astray = 0;
 	unsigned recovered = 0;
 
 	set_up();
@@ -505,7 +567,7 @@ static void kills(struct rng *rng)
 		pid_t pid;
 
 		before = units;
-		recovered += examine(&units);
+		recovered += examine(&units, &astray);
 		check(units >= before);
 		/* PAIRS: nothing; the child is not born yet. */
 		atomic_store_explicit(&known->ready, 0, memory_order_relaxed);
@@ -521,12 +583,14 @@ static void kills(struct rng *rng)
 		check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 		arena_close(&life.scene.f.file);
 	}
-	recovered += examine(&units);
+	recovered += examine(&units, &astray);
 	arena_close(&life.scene.f.file);
 	keytable_deinit(&life.scene.table);
 	unlink(arena_file);
-	printf("claim_kill: %llu kills, %llu units, %u decisions half done\n",
-	       (unsigned long long)round, (unsigned long long)units, recovered);
+	printf("claim_kill: %llu kills, %llu units, %u decisions half done, "
+	       "%llu leases astray\n",
+	       (unsigned long long)round, (unsigned long long)units, recovered,
+	       (unsigned long long)astray);
 }
 
 int main(void)
