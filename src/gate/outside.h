@@ -38,8 +38,8 @@
  * Proof      tests/gate/outside_{,flight_}test.c,
  *            tests/torture/{outside_torture,flight_torture,claim_kill}.c
  *            (threads, death),
- *            tests/interleave/{outside,lease}_interleave.c (all orders of a
- *            few, death)
+ *            tests/interleave/{outside,lease,settle}_interleave.c (all orders
+ *            of a few, death)
  */
 #include "gate/meter.h"
 #include "gate/subjects.h"

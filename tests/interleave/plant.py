@@ -74,6 +74,18 @@ MISTAKES = {
         'admit(c, r, o, entries, entries_log2, (uint32_t)held, now);',
         'atomic_store_explicit(&o->held, 0, memory_order_relaxed);'
         ' admit(c, r, o, entries, entries_log2, (uint32_t)held, now);'),
+    # A lease is taken of what the word said before.
+    'lease_at_a_glance': (
+        'outside.c',
+        '} while (!atomic_compare_exchange_weak_explicit( v.word, &v.from, '
+        'v.from + units, memory_order_relaxed, memory_order_relaxed));',
+        '} while (false); atomic_store_explicit(v.word, v.from + units, '
+        'memory_order_relaxed);'),
+    # One that a hold has is given back with those that are denied.
+    'lease_of_nobody': (
+        'outside.c',
+        'if (!admitted) outside_end_lease(',
+        'outside_end_lease('),
 
     # An answer that changes nothing, from words of two versions.
     'torn_answer': (
@@ -151,6 +163,11 @@ MISTAKES = {
         'step_change(s, &t->cell->returned)->to += units;',
         'atomic_fetch_add_explicit(&t->cell->returned, units,'
         ' memory_order_release);'),
+    # A lease at an address is given back before that is decided.
+    'lease_before_the_claim': (
+        'settle.c',
+        't->outside[t->outside_count++] = word; continue;',
+        'outside_end_lease(word); continue;'),
 
     # A claim of the bucket was lost or helped, and nobody looks again.
     'no_second_look': (

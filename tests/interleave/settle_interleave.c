@@ -8,7 +8,8 @@
  * All goes through gate_decide() and gate_expire(). Credits, budget, the key's
  * use and its cell have to say the same units in every state in which nobody
  * is about to write; and there has to be an order, one after the other, in
- * which each verdict is the one that was given.
+ * which each verdict is the one that was given. The hold's lease at an address
+ * is out as long as it is live, and given back once.
  */
 #include "settle_scene.h"
 
@@ -60,6 +61,11 @@ static bool open_gate(void)
 	return (memory.orgs[1].gate & 1) == 0;
 }
 
+static uint64_t first_live(void)
+{
+	return hold_at(&arena, 0)->state == HOLD_STATE(0, 1);
+}
+
 static void is_settled(void)
 {
 	struct books b;
@@ -72,6 +78,7 @@ static void is_settled(void)
 static void always(void)
 {
 	must(truth.won <= 1);
+	must(memory.client >= first_live());
 	if (open_gate())
 		is_settled();
 }
@@ -229,6 +236,7 @@ static void ended(unsigned life)
 
 	(void)life;
 	is_settled();
+	must(memory.client == first_live());
 	must(serial(none, &truth.base));
 }
 
@@ -270,6 +278,8 @@ static void recover(void)
 	unsigned i;
 
 	claim_recover(&arena);
+	/* As state/registry_leases.c does. */
+	memory.client = first_live();
 	for (i = 0; i < THREADS_MAX; i++)
 		clear(&gates[i]);
 }

@@ -5,7 +5,8 @@
 /*
  * tests/interleave/settle_scene - an organization with a rule, a limit of what
  * is in flight, a budget and two pools of credits, and a hold of a key of it
- * that is live when the threads begin; how they act, and what the books say.
+ * that is live when the threads begin, with a lease at an address; how they
+ * act, and what the books say.
  */
 #include "gate/decide.h"
 
@@ -41,6 +42,7 @@ static struct {
 	struct org orgs[2];
 	struct project projects[2];
 	struct key keys[2];
+	word_t client; /* leases of the address */
 	struct {
 		uint8_t lines[PLACE_END][LINE_BYTES];
 	} rings LINE_ALIGNED;
@@ -314,6 +316,9 @@ static void set_up(void)
 	set_up_shared();
 	ask(g, 'n', THREADS_MAX, &v);
 	must(v.reason == REASON_ALLOW && v.hold == HOLD_ID(0, 0));
+	memory.client = 1;
+	hold_at(&arena, 0)->leases[HOLD_LEASES_MAX - 1] =
+		claim_offset(&arena, &memory.client) | LEASE_OUTSIDE;
 	cell = gate_cell(g, &memory.keys[1], ROUTE_OTHER);
 	must(cell != NULL && USED_UNITS(cell->used) == RESERVED);
 }
@@ -361,6 +366,7 @@ static void watch_scene(void)
 	interleave_watch("window",
 			 block_at(&arena, RING_WORD(PLACE_WINDOW, 0, 1)),
 			 sizeof(word_t) << WINDOW_LOG2);
+	interleave_watch("client", &memory.client, sizeof(word_t));
 	interleave_watch("key", &memory.keys[1].used, sizeof(word_t));
 	interleave_watch("cell", &cell->used,
 			 offsetof(struct cell, line0_spare) -
