@@ -244,6 +244,11 @@ static void answer_report(struct call *c)
 	    !read_time(c, "to", c->to, &q.to_ms) || !read_after(c, &q, hour) ||
 	    !read_format(c, &csv) || !call_find_org(c, c->org, &org))
 		return;
+	if (q.from_ms > q.to_ms) {
+		call_invalid(c, "Parameter \"from\": expected no later than "
+				"\"to\"");
+		return;
+	}
 	q.org = org.slot;
 	q.org_id = org.id;
 	report.org = &org;

@@ -339,6 +339,9 @@ class Reports(Ctl):
             self.assertIn(word, self.refused('usage', *args, status=TROUBLE))
         p = self.ctl('--json', 'usage', '--org', 'o', '--by', 'key', '--csv')
         self.assertEqual(p.returncode, TROUBLE)
+        self.assertIn('no later', self.refused(
+            'usage', '--org', self.name, '--by', 'key', '--from', '-1d',
+            '--to', '-2d'))
 
     def test_totals_are_as_they_were(self):
         r = self.json('usage', '--org', self.name)
