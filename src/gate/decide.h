@@ -105,6 +105,9 @@ struct gate_subject {
 };
 uint64_t gate_subject(const struct arena *a, const struct rule *r,
 		      const struct gate_subject *of);
+/* The same in the table of the rule with this id. */
+uint64_t gate_subject_of(const struct arena *a, uint8_t level, uint32_t rule,
+			 const struct gate_subject *of);
 
 /* For gate/settle.c: where the key's use of this route (gate/routes.h) is
  * counted, until the end of the epoch section; NULL: there is no room. */

@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define ARENA_MAGIC UINT64_C(0x31414e4552415453) /* "STARENA1" */
-#define ARENA_LAYOUT 7u
+#define ARENA_LAYOUT 8u
 
 #define ARENA_ORGS_MAX (UINT32_C(1) << 20)
 #define ARENA_PROJECTS_MAX (UINT32_C(1) << 20)
@@ -115,6 +115,7 @@ enum rule_level {
 #define PLAN_RULES_MAX 16
 #define PLAN_METERS_MAX 8 /* rules of the organization itself */
 #define METERS_MAX 16     /* that it has: those of two plans, for a change */
+#define RULE_PRIORS_MAX 3 /* tables that a rule's subjects were counted in */
 
 /* A rule, as the workers read it. Immutable while it is published; the two
  * counts are not claimed. */
@@ -135,7 +136,11 @@ struct rule {
 	uint64_t table; /* other levels: RING_WORD of the subjects' table */
 	uint32_t id;    /* row number in the records */
 	uint32_t spare32;
-	uint64_t spare[4];
+	/* Its predecessors, the latest first; 0: no more. Tables that its
+	 * subjects were counted in before: read, not charged (gate/prior.h).
+	 * Of levels project, key and route. */
+	uint64_t prior[RULE_PRIORS_MAX];
+	uint64_t prior_until_ns; /* then its predecessors do not matter */
 	/* What is before these is the same of equal plans. */
 	word_t tripped; /* checks denied by it, or would be (shadow) */
 	word_t full;    /* times that there was no room for a subject */
@@ -153,8 +158,8 @@ struct plan {
 	uint32_t meters_count;
 	uint32_t plain; /* enum plan_plain: all that there is looks at every
 			 * check, counts units and is in force; else 0 */
-	uint32_t own;   /* all are windows and GCRA, and in force: the least of
-			 * their limits; else 0 */
+	uint32_t own;   /* all are windows and GCRA, in force, and without
+			 * predecessors: the least of their limits; else 0 */
 	uint64_t spare[6];
 	struct rule rules[];
 };
@@ -174,7 +179,8 @@ static inline void plan_complete(struct plan *p)
 		p->meters_count += r->level == LEVEL_ORG;
 		if (r->algorithm == RULE_GCRA)
 			r->span = r->limit * r->unit_ns;
-		if (r->algorithm == RULE_CONCURRENCY || r->flags & RULE_SHADOW)
+		if (r->algorithm == RULE_CONCURRENCY ||
+		    r->flags & RULE_SHADOW || r->prior[0] != 0)
 			p->own = 0;
 		else if (r->limit < p->own)
 			p->own = r->limit;

@@ -125,6 +125,11 @@ static void answer_window(const struct view *v, uint32_t units,
 	out->remaining = v->used < limit ? limit - (uint32_t)v->used : 0;
 	out->reset_ms = window_rests_ms(v);
 	out->retry_ms = window_more_ms(v);
+	/* The straight lines do not say that they have none. */
+	if (unlikely(v->rule->prior[0] != 0) && v->priors != 0) {
+		view_answer_parts(v, units, out);
+		return;
+	}
 	if (out->fits)
 		return;
 	if (units > limit)
@@ -211,6 +216,8 @@ void view_read(struct view *v, struct arena *a, const struct rule *rule,
 	       struct meter *meter, word_t *entries, unsigned entries_log2,
 	       const struct instant *now)
 {
+	v->before = 0;
+	v->priors = 0;
 	if (rule->algorithm == RULE_WINDOW) {
 		read_window(v, a, rule, meter, entries, entries_log2, now);
 		return;
@@ -253,7 +260,7 @@ void view_charge(struct view *v, uint32_t units)
 		return;
 	default:
 		v->level += units;
-		v->to = METER_FLIGHT((v->from >> 24) + 1, v->level);
+		v->to = METER_FLIGHT((v->from >> 24) + 1, v->level - v->before);
 		return;
 	}
 }

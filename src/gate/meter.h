@@ -29,6 +29,8 @@
  *            again only after it has left.
  * Source     GCRA: ITU-T I.371, virtual scheduling; one word as in Brandur
  *            Leach, "Rate limiting, cells, and GCRA".
+ * Before     what predecessors of a rule count (gate/prior.h) is joined to the
+ *            view of what it counts itself, and only that is charged.
  * Hint       may be anything, also one of another ring: it costs time only.
  *            (A thread that was stopped after its claim may leave it late.)
  *            So a new ring is zeroed, and its entries are used from 1 on.
@@ -110,6 +112,13 @@ struct view {
 	uint64_t total; /* of the newest; charges included; not reduced */
 	uint64_t used;  /* units in the window; charges included */
 	bool live;      /* there are any */
+	/* Of a rule with predecessors, and only then (gate/prior.h): whose the
+	 * view is, what of `used` or `level` is theirs, and those of them that
+	 * count anything in a window. */
+	uint64_t subject;
+	uint64_t before;
+	const struct view *prior;
+	unsigned priors;
 };
 
 /* Numbers about a subject, in ms from now, as a verdict tells them. */
@@ -127,6 +136,14 @@ struct meter_answer {
 void view_read(struct view *v, struct arena *a, const struct rule *rule,
 	       struct meter *meter, word_t *entries, unsigned entries_log2,
 	       const struct instant *now);
+/* What `p` counts, read for the same rule and instant, counts for `v` as well,
+ * before anything is charged to it. Of several the next stands behind the one
+ * before when that was counted in v->priors, else in its place. */
+void view_join(struct view *v, struct view *p);
+/* For view_answer(), of a window with those joined to it: the instants, given
+ * those that are the view's own. */
+void view_answer_parts(const struct view *v, uint32_t units,
+		       struct meter_answer *out);
 /* What a check of this cost counts for this rule. */
 static inline uint32_t rule_units(const struct rule *rule, uint32_t cost)
 {

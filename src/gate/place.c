@@ -5,6 +5,7 @@
 #include "base/counters.h"
 #include "gate/access.h"
 #include "gate/explain.h"
+#include "gate/prior.h"
 
 #define HOLD_TRIES 1024 /* places that are looked at for a free hold */
 
@@ -13,18 +14,18 @@ static inline uint64_t seed(const struct gate *g)
 	return g->arena->header->seed;
 }
 
-uint64_t gate_subject(const struct arena *a, const struct rule *r,
-		      const struct gate_subject *of)
+uint64_t gate_subject_of(const struct arena *a, uint8_t level, uint32_t rule,
+			 const struct gate_subject *of)
 {
 	uint64_t seed = a->header->seed;
 
-	switch (r->level) {
+	switch (level) {
 	case LEVEL_PROJECT:
 		return of->project != 0
-			       ? subjects_hash2(seed, r->id, of->project)
+			       ? subjects_hash2(seed, rule, of->project)
 			       : 0;
 	case LEVEL_KEY:
-		return of->key != 0 ? subjects_hash2(seed, r->id, of->key) : 0;
+		return of->key != 0 ? subjects_hash2(seed, rule, of->key) : 0;
 	case LEVEL_ROUTE:
 		return of->route != 0 ? subjects_hash2(seed, of->org, of->route)
 				      : 0;
@@ -34,6 +35,12 @@ uint64_t gate_subject(const struct arena *a, const struct rule *r,
 	default:
 		return 0;
 	}
+}
+
+uint64_t gate_subject(const struct arena *a, const struct rule *r,
+		      const struct gate_subject *of)
+{
+	return gate_subject_of(a, r->level, r->id, of);
 }
 
 static inline uint64_t subject_of(const struct gate *g, const struct rule *r,
@@ -97,12 +104,12 @@ static void told_outside(const struct gate *g, struct ask *a, unsigned i,
 
 /* Nobody knows what the subjects of this table were charged before the machine
  * was started: until then they count as full. True: it denies. */
-static bool full_since_boot(const struct gate *g, const struct subjects *table,
+static bool full_since_boot(const struct gate *g, uint64_t until_ns,
 			    struct ask *a, unsigned i,
 			    const struct instant *now)
 {
 	const struct rule *r = &g->step.plan->rules[i];
-	uint64_t left_ns = table->full_until_ns - now->ns;
+	uint64_t left_ns = until_ns - now->ns;
 	struct meter_answer m = {
 		.limit = r->limit,
 		.window_ms = r->period_ms,
@@ -145,6 +152,7 @@ static void place_rule(struct gate *g, struct ask *a, unsigned i, uint32_t org,
 	struct ask_meter *at = &a->at[i];
 	uint64_t subject = subject_of(g, r, a, org);
 	struct subjects table;
+	uint64_t until_ns;
 	uint32_t entry;
 	uint8_t *state;
 
@@ -154,8 +162,11 @@ static void place_rule(struct gate *g, struct ask *a, unsigned i, uint32_t org,
 	if (subject == 0 || (r->route != 0 && r->route != a->route) ||
 	    !subjects_open(&table, g->arena, r->table))
 		return;
-	if (unlikely(table.full_until_ns > now->ns) &&
-	    full_since_boot(g, &table, a, i, now))
+	until_ns = table.full_until_ns;
+	if (unlikely(r->prior[0] != 0) && until_ns <= now->ns)
+		until_ns = prior_full_until_ns(g->arena, r);
+	if (unlikely(until_ns > now->ns) &&
+	    full_since_boot(g, until_ns, a, i, now))
 		return;
 	entry = looks(a) ? subjects_find(&table, subject)
 			 : subjects_take(&table, &g->claim, subject);

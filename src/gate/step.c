@@ -5,6 +5,7 @@
 #include "base/counters.h"
 #include "gate/explain.h"
 #include "gate/own.h"
+#include "gate/prior.h"
 
 /* Words that a check changes at most besides its rules and pools: its key's
  * total, the cell, the hold, the request id's two, and the budgets. */
@@ -198,6 +199,8 @@ struct view *step_view(struct step *s, struct ask *a, unsigned i)
 		return &s->views[i];
 	if (r->level == LEVEL_ADDRESS || at->meter == NULL)
 		return NULL;
+	if (unlikely(r->prior[0] != 0))
+		return prior_view(s, a, i);
 	for (k = s->plan->rules_count; k < s->views_count; k++)
 		if (s->views[k].meter == at->meter && s->views[k].rule == r)
 			return &s->views[k];

@@ -111,6 +111,8 @@ struct step {
 	unsigned views_count, changes_count;
 	struct view views[STEP_VIEWS_MAX];
 	struct change changes[CLAIM_WORDS_MAX];
+	/* of each view what is joined to it (gate/prior.h) */
+	struct view priors[STEP_VIEWS_MAX][RULE_PRIORS_MAX];
 };
 
 /* The block that a word names; 0: NULL. */

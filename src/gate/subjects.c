@@ -67,7 +67,8 @@ struct header {
 	uint32_t stride;
 	uint64_t capacity; /* entries */
 	uint64_t full_until_ns;
-	uint64_t spare[4];
+	struct subjects_note note;
+	uint64_t spare[2];
 };
 static_assert(sizeof(struct header) == LINE_BYTES, "one line");
 
@@ -102,7 +103,7 @@ static uint64_t block_bytes(uint64_t block)
 		       : 0;
 }
 
-static uint8_t *block_at(struct arena *a, uint64_t block)
+static uint8_t *block_at(const struct arena *a, uint64_t block)
 {
 	return a->rings + (uint64_t)RING_PLACE(block) * LINE_BYTES;
 }
@@ -141,6 +142,13 @@ bool subjects_open(struct subjects *t, struct arena *a, uint64_t block)
 	t->stride = h->stride;
 	t->full_until_ns = h->full_until_ns;
 	return true;
+}
+
+struct subjects_note *subjects_note(const struct arena *a, uint64_t block)
+{
+	struct header *h = (void *)block_at(a, block);
+
+	return &h->note;
 }
 
 static inline uint64_t name_wanted(uint64_t hash)

@@ -83,6 +83,18 @@ void subjects_format(struct arena *a, uint64_t block, uint32_t count,
 /* False: what is in the block is no table that fits into it. */
 bool subjects_open(struct subjects *t, struct arena *a, uint64_t block);
 
+/* What the control thread notes of a table, in its block. Workers read `rule`,
+ * which is there before the block is published. */
+struct subjects_note {
+	uint32_t rule;   /* whose it is: row number in the records */
+	uint32_t wanted; /* subjects that were asked for; 0: as usual */
+	/* Until when what was counted here by larger numbers than those of
+	 * today may matter, as struct instant. */
+	uint64_t until_ns;
+};
+/* Of a table that subjects_open() opens. */
+struct subjects_note *subjects_note(const struct arena *a, uint64_t block);
+
 static inline uint32_t subjects_home(const struct subjects *t, uint64_t hash)
 {
 	/* The bits that no name holds first: see subjects.c. */
