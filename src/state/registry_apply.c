@@ -62,7 +62,8 @@ static void fill_rule(const struct rule_record *from, struct rule *to)
 	}
 }
 
-int apply_plan_fill(struct registry *g, const struct effective *e,
+int apply_plan_fill(struct registry *g, const struct plan *had,
+		    const struct effective *e,
 		    uint8_t out[static PLAN_BYTES_MAX], size_t *ret_len)
 {
 	struct plan *plan = (struct plan *)(void *)out;
@@ -71,6 +72,7 @@ int apply_plan_fill(struct registry *g, const struct effective *e,
 	plan->rules_count = e->count;
 	for (unsigned i = 0; i < e->count; i++) {
 		struct rule *rule = &plan->rules[i];
+		const struct rule *old;
 		int r;
 
 		fill_rule(&e->rules[i], rule);
@@ -78,9 +80,11 @@ int apply_plan_fill(struct registry *g, const struct effective *e,
 			rule->meter = e->meter[i];
 			continue;
 		}
-		r = tables_take(g, rule, e->rules[i].max_subjects);
+		old = priors_old(had, rule);
+		r = tables_take(g, old, rule, e->rules[i].max_subjects);
 		if (r < 0)
 			return r;
+		priors_follow(g, old, rule);
 	}
 	plan_complete(plan);
 	*ret_len = sizeof(*plan) + e->count * sizeof(struct rule);
@@ -112,6 +116,7 @@ int apply_plan_make(struct registry *g, const uint8_t *image, size_t len,
 	/* Nobody reads it before it is published. */
 	memcpy(apply_block(g, *ret_block), image, len);
 	tables_ref(g, apply_block(g, *ret_block));
+	priors_note(g, apply_block(g, *ret_block));
 	return 0;
 }
 

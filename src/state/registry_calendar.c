@@ -279,6 +279,7 @@ bool registry_step(struct registry *g)
 	tell_thresholds(g);
 	gate_expire(g->gate, 0, g->arena->header->holds_count, &now, now_ms);
 	registry_tend(g);
+	priors_step(g, now.ns);
 	more |= prune(g, (int64_t)now_ms, now.ns);
 	return more;
 }

@@ -5,10 +5,10 @@
 /*
  * state/registry_internal - what registry.c (open, outcomes), registry_load.c
  * (start-up), registry_slots.c (lines of the arena), registry_apply.c (blocks
- * of the arena), registry_shares.c (blocks that many use) and, by what they
- * change, registry_orgs.c, registry_plans.c, registry_keys.c,
- * registry_access.c, registry_credits.c and registry_trials.c share. Nobody
- * else includes it.
+ * of the arena), registry_shares.c (blocks that many use), registry_priors.c
+ * (rules whose table becomes another one) and, by what they change,
+ * registry_orgs.c, registry_plans.c, registry_keys.c, registry_access.c,
+ * registry_credits.c and registry_trials.c share. Nobody else includes it.
  *
  * A change goes: check it, begin, write the records, take the room that it
  * needs in the arena, commit, let the arena follow, grace period, give back
@@ -60,10 +60,19 @@ struct rule_table {
 	uint32_t rule; /* its number in the records */
 	uint8_t algorithm, level;
 	uint32_t stride;
-	uint32_t refs;      /* blocks of rules that name it */
-	uint64_t block;     /* 0: this place is free */
-	struct rule sample; /* as it was last */
+	uint32_t wanted;     /* subjects that were asked for; 0: as usual */
+	uint32_t refs;       /* blocks of rules that name it ... */
+	uint32_t prior_refs; /* ... as a predecessor, and ... */
+	uint64_t prior_span; /* ... the longest window of those */
+	uint64_t block;      /* 0: this place is free */
+	struct rule sample;  /* as it was last */
 	struct table_tending tending;
+};
+
+/* Where the search for predecessors that do not matter any more is. */
+struct priors_tending {
+	uint64_t due_ns; /* not before; 0: there are none */
+	uint32_t cursor; /* organization; 0: it has not begun */
 };
 
 struct registry {
@@ -93,6 +102,7 @@ struct registry {
 	size_t adopting; /* where in shares the last one was */
 	struct rule_table *tables;
 	size_t tables_count, tables_room;
+	struct priors_tending priors;
 	struct table_tending once_tending, cells_tending;
 	/* A bit for each organization that may have rules of its own. */
 	uint8_t *ruled;
@@ -146,8 +156,10 @@ void meters_withdraw(struct registry *g, uint32_t org, const struct plan *plan);
 
 /* ---- registry_tables.c ---- */
 
-/* The table of a rule, made when there is none that serves it. */
-int tables_take(struct registry *g, struct rule *r, uint32_t subjects);
+/* The table of a rule, made when there is none that serves it. `old`: the rule
+ * that it follows (registry_priors.c), or NULL. */
+int tables_take(struct registry *g, const struct rule *old, struct rule *r,
+		uint32_t subjects);
 void tables_ref(struct registry *g, const struct plan *plan);
 void tables_unref(struct registry *g, const struct plan *plan);
 /* At start: the tables that a block of rules names. -EINVAL: damaged. */
@@ -155,8 +167,33 @@ int tables_adopt(struct registry *g, const struct plan *plan);
 void tables_recover(struct registry *g, const struct plan *plan);
 void tables_deinit(struct registry *g);
 
+/* ---- registry_priors.c ---- */
+
+/* The rule of `had` whose counting `r` goes on with, by name, level, algorithm
+ * and route; NULL: none. `had` may be NULL. */
+const struct rule *priors_old(const struct plan *had, const struct rule *r);
+/* Has it as many predecessors that matter as a rule may have? */
+bool priors_full(const struct registry *g, const struct rule *old);
+/* `r`, whose table is known, goes on with what `old` has counted; NULL: there
+ * was nothing. */
+void priors_follow(struct registry *g, const struct rule *old, struct rule *r);
+/* A table's rule becomes another one: what it has counted may matter longer
+ * than the new one says. */
+void priors_shrink(struct registry *g, uint64_t table, const struct rule *from,
+		   const struct rule *to);
+/* What has to be published before `plan` when the organization has `had`: a
+ * block, one reference to it taken; 0: nothing. -ENOSPC, -ENOMEM. */
+int priors_announce(struct registry *g, const struct plan *had,
+		    const struct plan *plan, uint64_t *ret_block);
+/* A block of rules is there: when will it want to be looked at? */
+void priors_note(struct registry *g, const struct plan *plan);
+/* Once a second: rules let go of predecessors that do not matter at `ns`. */
+void priors_step(struct registry *g, uint64_t ns);
+
 /* ---- registry_leases.c ---- */
 
+/* Do any count there? */
+bool leases_any(const struct registry *g, const void *at, uint64_t bytes);
 /* Leases that count in these bytes of the arena forget it; after a grace period
  * in which no decision went by the rules that count there. */
 void leases_forget(struct registry *g, const void *at, uint64_t bytes);
@@ -204,6 +241,7 @@ struct plan_change {
 	struct {
 		uint32_t org;
 		struct meters_room room;
+		uint64_t between; /* published first; 0: none needed */
 		uint64_t block;
 	} * at;
 	size_t count, room;
@@ -212,6 +250,8 @@ struct plan_change {
  * failure nothing more was taken; the caller abandons what was. */
 int plan_change_add(struct registry *g, struct plan_change *c,
 		    const struct org_record *rec);
+/* Room for one more; -ENOMEM. */
+int plan_change_room(struct plan_change *c);
 /* After the commit. */
 void plan_change_apply(struct registry *g, struct plan_change *c);
 /* Instead. */
@@ -221,8 +261,11 @@ void plan_change_abandon(struct registry *g, struct plan_change *c);
 
 /* A published or publishable block with the rules, one reference to it taken.
  * -ENOSPC, -ENOMEM. */
-int share_take(struct registry *g, const struct effective *e,
-	       uint64_t *ret_block);
+int share_take(struct registry *g, const struct plan *had,
+	       const struct effective *e, uint64_t *ret_block);
+/* The same of what apply_plan_image() has filled. */
+int share_image(struct registry *g, const uint8_t *image, size_t len,
+		uint64_t *ret_block);
 /* Gives the reference back: after a grace period, or when it was never
  * published. 0 is nothing. */
 void share_put(struct registry *g, uint64_t block);
@@ -253,9 +296,10 @@ uint64_t apply_plan_publish(struct registry *g, uint32_t org, uint64_t block);
 	(sizeof(struct plan) + PLAN_RULES_MAX * sizeof(struct rule))
 size_t apply_plan_image(const struct plan *plan,
 			uint8_t out[static PLAN_BYTES_MAX]);
-/* The block that these rules make; line-aligned. Their tables are there
- * afterwards. -ENOSPC, -ENOMEM. */
-int apply_plan_fill(struct registry *g, const struct effective *e,
+/* The block that these rules make, in the place of `had` (NULL: of none);
+ * line-aligned. Their tables are there afterwards. -ENOSPC, -ENOMEM. */
+int apply_plan_fill(struct registry *g, const struct plan *had,
+		    const struct effective *e,
 		    uint8_t out[static PLAN_BYTES_MAX], size_t *ret_len);
 
 /* A block with what the key may be used for, not published; *ret_place 0 when

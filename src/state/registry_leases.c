@@ -35,6 +35,29 @@ static bool forget_in(struct hold *h, uint64_t from, uint64_t end)
 	return any;
 }
 
+bool leases_any(const struct registry *g, const void *at, uint64_t bytes)
+{
+	uint64_t from = (uint64_t)((const uint8_t *)at - g->arena->base);
+	uint32_t count = g->arena->header->holds_count;
+
+	for (uint32_t slot = 0; slot < count; slot++) {
+		struct hold *h = hold_at(g->arena, slot);
+
+		if (!HOLD_LIVE(claim_load(&h->state)))
+			continue;
+		for (unsigned i = 0; i < HOLD_LEASES_MAX; i++) {
+			/* PAIRS: fill_hold(), relaxed, published by the state
+			 * above. */
+			uint64_t off = atomic_load_explicit(
+				&h->leases[i], memory_order_relaxed);
+
+			if (off >= from && off < from + bytes)
+				return true;
+		}
+	}
+	return false;
+}
+
 void leases_forget(struct registry *g, const void *at, uint64_t bytes)
 {
 	uint64_t from = (uint64_t)((const uint8_t *)at - g->arena->base);

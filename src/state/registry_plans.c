@@ -121,7 +121,7 @@ int registry_effective(struct registry *g, const struct org_record *rec)
 
 /* ---- changing the rules of organizations ---- */
 
-static int change_room(struct plan_change *c)
+int plan_change_room(struct plan_change *c)
 {
 	size_t room = c->room ? 2 * c->room : 1;
 	void *at;
@@ -145,25 +145,33 @@ int plan_change_add(struct registry *g, struct plan_change *c,
 		    const struct org_record *rec)
 {
 	const struct org *org = &g->arena->orgs[rec->slot];
+	const struct plan *had;
 	struct meters_room room;
-	uint64_t block = 0;
+	uint64_t between = 0, block = 0;
 	int r = registry_effective(g, rec);
 
 	if (r != 0)
 		return r;
-	meters_assign(plan_at(g, claim_load(&org->plan)), &g->effective);
-	r = change_room(c);
+	had = plan_at(g, claim_load(&org->plan));
+	meters_assign(had, &g->effective);
+	r = plan_change_room(c);
 	if (r == 0)
 		r = meters_take(g, rec->slot, &g->effective, &room);
 	if (r == 0) {
-		r = share_take(g, &g->effective, &block);
-		if (r < 0)
+		r = share_take(g, had, &g->effective, &block);
+		if (r == 0)
+			r = priors_announce(g, had, plan_at(g, block),
+					    &between);
+		if (r < 0) {
+			share_put(g, block);
 			meters_give(g, &room);
+		}
 	}
 	if (r < 0)
 		return registry_fail(g, REGISTRY_FULL, NO_ROOM);
 	c->at[c->count].org = rec->slot;
 	c->at[c->count].room = room;
+	c->at[c->count].between = between;
 	c->at[c->count++].block = block;
 	return 0;
 }
@@ -171,14 +179,33 @@ int plan_change_add(struct registry *g, struct plan_change *c,
 void plan_change_abandon(struct registry *g, struct plan_change *c)
 {
 	for (size_t i = 0; i < c->count; i++) {
+		share_put(g, c->at[i].between);
 		share_put(g, c->at[i].block);
 		meters_give(g, &c->at[i].room);
 	}
 	free(c->at);
 }
 
+/* What is to be published before the rest, and waited for. In its place then:
+ * what is to be given back. */
+static void apply_between(struct registry *g, struct plan_change *c)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < c->count; i++) {
+		if (c->at[i].between == 0)
+			continue;
+		c->at[i].between =
+			apply_plan_publish(g, c->at[i].org, c->at[i].between);
+		any = true;
+	}
+	if (any)
+		epoch_wait(g->epoch);
+}
+
 void plan_change_apply(struct registry *g, struct plan_change *c)
 {
+	apply_between(g, c);
 	for (size_t i = 0; i < c->count; i++) {
 		uint32_t org = c->at[i].org;
 		uint64_t had = claim_load(&g->arena->orgs[org].plan);

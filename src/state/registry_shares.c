@@ -57,18 +57,24 @@ static bool holds(struct registry *g, const struct share *s, uint64_t hash,
 	       memcmp(has, image, len) == 0;
 }
 
-int share_take(struct registry *g, const struct effective *e,
-	       uint64_t *ret_block)
+int share_take(struct registry *g, const struct plan *had,
+	       const struct effective *e, uint64_t *ret_block)
+{
+	_Alignas(LINE_BYTES) uint8_t image[PLAN_BYTES_MAX];
+	size_t len;
+	int r = apply_plan_fill(g, had, e, image, &len);
+
+	return r < 0 ? r : share_image(g, image, len, ret_block);
+}
+
+int share_image(struct registry *g, const uint8_t *image, size_t len,
+		uint64_t *ret_block)
 {
 	struct shares *s = &g->shares;
-	_Alignas(LINE_BYTES) uint8_t image[PLAN_BYTES_MAX];
-	size_t len, i;
-	uint64_t hash;
-	int r = apply_plan_fill(g, e, image, &len);
+	uint64_t hash = XXH3_64bits(image, len);
+	size_t i;
+	int r;
 
-	if (r < 0)
-		return r;
-	hash = XXH3_64bits(image, len);
 	if (2 * (s->count + 1) > s->room) {
 		r = grow(s);
 		if (r < 0)
@@ -160,6 +166,7 @@ static int adopt_new(struct registry *g, uint64_t block, uint64_t hash)
 	s->count++;
 	g->adopting = i;
 	tables_ref(g, plan);
+	priors_note(g, plan);
 	tables_recover(g, plan);
 	return 0;
 }

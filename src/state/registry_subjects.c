@@ -10,6 +10,7 @@
 
 #include "gate/decide.h"
 #include "gate/outside.h"
+#include "gate/prior.h"
 #include "gate/step.h"
 
 #include <string.h>
@@ -23,6 +24,7 @@ struct spot {
 	unsigned entries_log2;
 	struct outside *outside; /* level address, when there is a meter */
 	uint64_t full_until_ns;  /* it counts as full until then */
+	struct gate_subject of;
 };
 
 static const char *const subject_words[LEVEL_COUNT] = {
@@ -70,16 +72,26 @@ static void find_in_table(struct registry *g, const struct rule *rule,
 		.address = q->address,
 	};
 	uint64_t subject = gate_subject(g->arena, rule, &of);
+	uint64_t until_ns = prior_full_until_ns(g->arena, rule);
 	struct subjects table;
 	struct outside *state;
 	uint32_t entry;
 
+	s->of = of;
 	if (!subjects_open(&table, g->arena, rule->table))
 		return;
-	s->full_until_ns = table.full_until_ns;
+	s->full_until_ns =
+		table.full_until_ns > until_ns ? table.full_until_ns : until_ns;
 	entry = subjects_find(&table, subject);
-	if (entry == SUBJECTS_FULL)
+	if (entry == SUBJECTS_FULL) {
+		if (rule->prior[0] == 0)
+			return;
+		/* Its predecessors may know it. */
+		s->meter = &g->gate->rest.meter;
+		s->entries = g->gate->rest_entries;
+		s->entries_log2 = 3;
 		return;
+	}
 	state = subjects_state(&table, entry);
 	s->meter = &state->meter;
 	s->entries = subject_entries(rule, state);
@@ -121,7 +133,8 @@ static int find_spot(struct registry *g, const struct subject_query *q,
 
 /* As of one version of the gate. */
 static void read_spot(struct registry *g, const struct spot *s,
-		      const struct instant *now, struct view *ret_view)
+		      const struct instant *now, struct view *ret_view,
+		      struct view ret_prior[static RULE_PRIORS_MAX])
 {
 	uint64_t version;
 
@@ -132,6 +145,7 @@ static void read_spot(struct registry *g, const struct spot *s,
 		at = step_instant(now, version);
 		view_read(ret_view, g->arena, s->rule, s->meter, s->entries,
 			  s->entries_log2, &at);
+		prior_read(g->arena, ret_view, &s->of, ret_prior);
 	} while (!claim_unchanged(s->gate, version));
 }
 
@@ -174,9 +188,9 @@ static void tell_spot(struct registry *g, const struct spot *s,
 	}
 	if (s->meter != NULL) {
 		struct meter_answer m;
-		struct view v;
+		struct view v, prior[RULE_PRIORS_MAX];
 
-		read_spot(g, s, &now, &v);
+		read_spot(g, s, &now, &v, prior);
 		view_answer(&v, 0, &m);
 		live->used = used_of(&v, &m);
 		live->remaining = m.remaining;
@@ -219,7 +233,9 @@ int registry_subject_reset(struct registry *g, const struct subject_query *q,
 		r = registry_commit(g, "limit");
 	if (r != 0)
 		return r;
-	if (s.meter != NULL)
+	prior_reset(&g->claim, s.gate, s.rule, &s.of);
+	/* Not where nothing is known of anybody. */
+	if (s.meter != NULL && s.meter != &g->gate->rest.meter)
 		meter_reset(&g->claim, s.gate, s.rule, s.meter, s.entries,
 			    s.entries_log2);
 	tell_spot(g, &s, ret_live);

@@ -4,10 +4,12 @@
  * organization, and what all organizations share: request ids, cells of usage,
  * holds.
  *
- * A rule's table is found by the rule's number in the records and by what the
- * table looks like; blocks of rules that name it keep it. A limit that outgrows
- * the entries of a window's table counts on in it, with coarser stamps
- * (gate/meter.h), as one does that is above the entries of any table.
+ * A rule's table is found by the rule's number in the records and by what it is
+ * for; blocks of rules that name it keep it. A limit that outgrows the entries
+ * of its table, or is to have room for another number of subjects, gets another
+ * one and reads the old one (registry_priors.c). One of level address does not:
+ * it counts on in its table, with coarser stamps (gate/meter.h), as one does
+ * that is above the entries of any table.
  */
 #include "state/registry_internal.h"
 
@@ -45,23 +47,50 @@ static uint32_t stride_of(const struct rule *r)
 	return outside_stride(r, entries_log2(r));
 }
 
-/* Can what is in the table go on being counted there by this rule? */
-static bool serves(const struct rule_table *t, const struct rule *r)
+/* Can this rule count there? `any`: with coarser stamps, and for another number
+ * of subjects than was asked for. */
+static bool serves(const struct rule_table *t, const struct rule *r,
+		   uint32_t subjects, bool any)
 {
-	uint32_t stride = stride_of(r);
-
-	if (t->rule != r->id || t->algorithm != r->algorithm ||
+	if (t->block == 0 || t->rule != r->id || t->algorithm != r->algorithm ||
 	    t->level != r->level)
 		return false;
-	return (t->stride == LINE_BYTES) == (stride == LINE_BYTES);
+	return any || (t->wanted == subjects && t->stride >= stride_of(r));
 }
 
-static struct rule_table *find_table(struct registry *g, const struct rule *r)
+/* Of several the one with the largest entries: it was there last, and is found
+ * again after a restart. */
+static struct rule_table *find_table(struct registry *g, const struct rule *r,
+				     uint32_t subjects, bool any)
 {
-	for (size_t i = 0; i < g->tables_count; i++)
-		if (g->tables[i].block != 0 && serves(&g->tables[i], r))
+	struct rule_table *best = NULL;
+
+	for (size_t i = 0; i < g->tables_count; i++) {
+		struct rule_table *t = &g->tables[i];
+
+		if (serves(t, r, subjects, any) &&
+		    (best == NULL || t->stride > best->stride))
+			best = t;
+	}
+	return best;
+}
+
+static struct rule_table *table_at(struct registry *g, uint64_t block)
+{
+	for (size_t i = 0; block != 0 && i < g->tables_count; i++)
+		if (g->tables[i].block == block)
 			return &g->tables[i];
 	return NULL;
+}
+
+/* That this rule has to count in although it may not suit. */
+static struct rule_table *stay(struct registry *g, const struct rule *old,
+			       const struct rule *r)
+{
+	struct rule_table *t = old != NULL ? table_at(g, old->table) : NULL;
+
+	return t != NULL && serves(t, r, 0, true) && priors_full(g, old) ? t
+									 : NULL;
 }
 
 static struct rule_table *new_entry(struct registry *g)
@@ -112,11 +141,15 @@ static int make_block(struct registry *g, uint32_t count, uint32_t stride,
 	return r;
 }
 
-int tables_take(struct registry *g, struct rule *r, uint32_t subjects)
+int tables_take(struct registry *g, const struct rule *old, struct rule *r,
+		uint32_t subjects)
 {
-	struct rule_table *t = find_table(g, r);
+	struct rule_table *t =
+		find_table(g, r, subjects, r->level == LEVEL_ADDRESS);
 	int e;
 
+	if (t == NULL)
+		t = stay(g, old, r);
 	if (t == NULL) {
 		t = new_entry(g);
 		if (t == NULL)
@@ -126,6 +159,7 @@ int tables_take(struct registry *g, struct rule *r, uint32_t subjects)
 		t->algorithm = r->algorithm;
 		t->level = r->level;
 		t->stride = stride_of(r);
+		t->wanted = subjects;
 		e = make_block(g,
 			       subjects != 0 ? subjects
 					     : usual_subjects(g, t->stride),
@@ -134,18 +168,28 @@ int tables_take(struct registry *g, struct rule *r, uint32_t subjects)
 			t->block = 0;
 			return e;
 		}
+		*subjects_note(g->arena, t->block) = (struct subjects_note){
+			.rule = r->id, .wanted = subjects};
+	} else {
+		priors_shrink(g, t->block, &t->sample, r);
 	}
 	r->table = t->block;
 	t->sample = *r;
 	return 0;
 }
 
-static struct rule_table *table_at(struct registry *g, uint64_t block)
+static void ref_priors(struct registry *g, const struct rule *r)
 {
-	for (size_t i = 0; block != 0 && i < g->tables_count; i++)
-		if (g->tables[i].block == block)
-			return &g->tables[i];
-	return NULL;
+	for (unsigned i = 0; i < RULE_PRIORS_MAX; i++) {
+		struct rule_table *t = table_at(g, r->prior[i]);
+
+		if (t == NULL)
+			continue;
+		t->refs++;
+		t->prior_refs++;
+		if (r->algorithm == RULE_WINDOW && t->prior_span < r->span)
+			t->prior_span = r->span;
+	}
 }
 
 void tables_ref(struct registry *g, const struct plan *plan)
@@ -155,6 +199,36 @@ void tables_ref(struct registry *g, const struct plan *plan)
 
 		if (t != NULL)
 			t->refs++;
+		ref_priors(g, &plan->rules[i]);
+	}
+}
+
+static void unref(struct registry *g, struct rule_table *t)
+{
+	if (--t->refs != 0)
+		return;
+	if (t->algorithm == RULE_CONCURRENCY)
+		leases_forget(g, apply_block(g, t->block),
+			      sizeof(word_t) << RING_LOG2(t->block));
+	/* Who has just ended a hold may be about to give its lease back, and
+	 * the hold says something else by now: nothing was there to be
+	 * forgotten. */
+	if (t->algorithm == RULE_CONCURRENCY && t->level == LEVEL_ADDRESS)
+		epoch_wait(g->epoch);
+	rings_give(&g->rings, t->block);
+	t->block = 0;
+}
+
+static void unref_priors(struct registry *g, const struct rule *r)
+{
+	for (unsigned i = 0; i < RULE_PRIORS_MAX; i++) {
+		struct rule_table *t = table_at(g, r->prior[i]);
+
+		if (t == NULL)
+			continue;
+		if (--t->prior_refs == 0)
+			t->prior_span = 0;
+		unref(g, t);
 	}
 }
 
@@ -163,55 +237,57 @@ void tables_unref(struct registry *g, const struct plan *plan)
 	for (uint32_t i = 0; i < plan->rules_count; i++) {
 		struct rule_table *t = table_at(g, plan->rules[i].table);
 
-		if (t != NULL && --t->refs == 0) {
-			if (t->algorithm == RULE_CONCURRENCY)
-				leases_forget(g, apply_block(g, t->block),
-					      sizeof(word_t)
-						      << RING_LOG2(t->block));
-			/* Who has just ended a hold may be about to give its
-			 * lease back, and the hold says something else by now:
-			 * nothing was there to be forgotten. */
-			if (t->algorithm == RULE_CONCURRENCY &&
-			    t->level == LEVEL_ADDRESS)
-				epoch_wait(g->epoch);
-			rings_give(&g->rings, t->block);
-			t->block = 0;
-		}
+		if (t != NULL)
+			unref(g, t);
+		unref_priors(g, &plan->rules[i]);
 	}
+}
+
+/* A table that this rule counts in, or did. */
+static int adopt(struct registry *g, const struct rule *r, uint64_t block)
+{
+	const struct subjects_note *note;
+	struct rule_table *t;
+	struct subjects s;
+	int e;
+
+	if (block == 0 || table_at(g, block) != NULL)
+		return 0;
+	e = rings_adopt(&g->rings, block);
+	if (e == 0)
+		e = arena_reserve(g->file, REGION_RINGS,
+				  (uint64_t)RING_PLACE(block) * LINE_BYTES +
+					  (sizeof(word_t) << RING_LOG2(block)));
+	if (e < 0)
+		return e;
+	if (!subjects_open(&s, g->arena, block))
+		return -EINVAL;
+	t = new_entry(g);
+	if (t == NULL)
+		return -ENOMEM;
+	note = subjects_note(g->arena, block);
+	*t = (struct rule_table){.rule = note->rule,
+				 .algorithm = r->algorithm,
+				 .level = r->level,
+				 .stride = s.stride,
+				 .wanted = note->wanted,
+				 .block = block,
+				 .sample = *r};
+	return 0;
 }
 
 int tables_adopt(struct registry *g, const struct plan *plan)
 {
-	for (uint32_t i = 0; i < plan->rules_count; i++) {
-		const struct rule *r = &plan->rules[i];
-		struct rule_table *t;
-		struct subjects s;
-		int e;
+	int e = 0;
 
-		if (r->table == 0 || table_at(g, r->table) != NULL)
-			continue;
-		e = rings_adopt(&g->rings, r->table);
-		if (e == 0)
-			e = arena_reserve(g->file, REGION_RINGS,
-					  (uint64_t)RING_PLACE(r->table) *
-							  LINE_BYTES +
-						  (sizeof(word_t)
-						   << RING_LOG2(r->table)));
-		if (e < 0)
-			return e;
-		if (!subjects_open(&s, g->arena, r->table))
-			return -EINVAL;
-		t = new_entry(g);
-		if (t == NULL)
-			return -ENOMEM;
-		*t = (struct rule_table){.rule = r->id,
-					 .algorithm = r->algorithm,
-					 .level = r->level,
-					 .stride = s.stride,
-					 .block = r->table,
-					 .sample = *r};
+	for (uint32_t i = 0; i < plan->rules_count && e == 0; i++) {
+		const struct rule *r = &plan->rules[i];
+
+		e = adopt(g, r, r->table);
+		for (unsigned k = 0; k < RULE_PRIORS_MAX && e == 0; k++)
+			e = adopt(g, r, r->prior[k]);
 	}
-	return 0;
+	return e;
 }
 
 /* What a dead process held at addresses is admitted there. (Leases:
@@ -403,11 +479,15 @@ void registry_tend(struct registry *g)
 		tend(g, &t, &g->cells_tending, usage_cell_at_rest, &r);
 	for (size_t i = 0; i < g->tables_count; i++) {
 		struct rule_table *table = &g->tables[i];
+		struct rule longest = table->sample;
 
 		if (table->block == 0 ||
 		    !subjects_open(&t, g->arena, table->block))
 			continue;
-		r.rule = &table->sample;
+		/* At rest for all who read it. */
+		if (longest.span < table->prior_span)
+			longest.span = table->prior_span;
+		r.rule = &longest;
 		tend(g, &t, &table->tending, meter_is_at_rest, &r);
 	}
 }
