@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "../random.h"
+#include "gate/place.h"
 #include "gate/prior.h"
 #include "gate_scene.h"
 #include "oracle.h"
@@ -393,4 +394,132 @@ Test(prior, nothing_is_forgotten_when_rules_move)
 	cr_assert_gt(t.denied, t.decisions / 20);
 	for (unsigned n = 1; n <= RULE_PRIORS_MAX; n++)
 		cr_assert_gt(t.moved[n], 50, "%u with %u", t.moved[n], n);
+}
+
+/* ---- who found the rules before they changed ---- */
+
+#define LIMIT 3u
+#define MOVED_ID 77u
+
+static struct gate_scene two;
+static struct gate other; /* beside two.gate */
+
+static struct rule open_two(void)
+{
+	struct keytext_prefix prefix;
+	struct rule r;
+
+	gate_scene_open(&two, 64, 2);
+	check(keytext_prefix_init(&prefix, "il"));
+	gate_init(&other, two.f.arena, &two.table, &prefix, 1, &two.counters);
+	gate_configure(&other, &two.options);
+	r = fixture_rule(&two.f, fixture_window(LIMIT, 1000 * MS), LEVEL_KEY,
+			 60);
+	subjects_note(two.f.arena, r.table)->rule = r.id;
+	gate_scene_org(&two, ORG, &r, 1);
+	gate_scene_key(&two, 1, ORG, 0);
+	return r;
+}
+
+static void publish_two(const struct rule *r)
+{
+	fixture_set(&two.f.arena->orgs[ORG].plan, fixture_plan(&two.f, r, 1));
+}
+
+/* The rules of the announcement, and the new ones, of `r`. */
+static void two_steps(const struct rule *r, struct rule *announced,
+		      struct rule *new)
+{
+	*announced = *new = *r;
+	new->id = MOVED_ID;
+	new->table = fixture_table(&two.f, 60, fixture_stride(r, 3));
+	subjects_note(two.f.arena, new->table)->rule = new->id;
+	announced->prior[0] = new->table;
+	new->prior[0] = r->table;
+}
+
+/* A check has found where it counts, by the rules of now. */
+static void find_place(struct gate *g, struct check *c, struct verdict *v,
+		       const struct instant *now)
+{
+	struct step *s = &g->step;
+
+	*c = check_of_key(1, 1, NULL);
+	s->org = &two.f.arena->orgs[ORG];
+	s->plan = plan_of(two.f.arena, s->org);
+	s->count = 1;
+	ask_fill(g, &s->asks[0], c, v, &two.f.arena->keys[1], false, now);
+}
+
+static unsigned all_that_passes(struct gate *g, const struct instant *now)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 2 * LIMIT; i++) {
+		struct check c = check_of_key(1, 1, NULL);
+		struct verdict v;
+
+		gate_decide(g, &c, &v, 1, now, WALL_MS);
+		n += v.reason == REASON_ALLOW;
+	}
+	return n;
+}
+
+Test(prior, who_still_goes_by_the_announcement_sees_what_the_new_rules_charge)
+{
+	struct instant now = instant_now();
+	struct rule r = open_two(), announced, new;
+	struct check c;
+	struct verdict v;
+
+	two_steps(&r, &announced, &new);
+	publish_two(&announced);
+	find_place(&two.gate, &c, &v, &now);
+	publish_two(&new);
+	cr_assert_eq(all_that_passes(&other, &now), LIMIT);
+	step_run(&two.gate.step, &now, WALL_MS);
+	cr_expect_eq(v.reason, REASON_RATE_LIMITED);
+	gate_scene_close(&two);
+}
+
+Test(prior, who_goes_by_the_new_rules_sees_what_the_announcement_charges)
+{
+	struct instant now = instant_now();
+	struct rule r = open_two(), announced, new;
+	struct check c[2];
+	struct verdict v[2];
+
+	two_steps(&r, &announced, &new);
+	publish_two(&announced);
+	cr_assert_eq(all_that_passes(&other, &now), LIMIT);
+	/* A second later, with room for one. */
+	now = instant_at(now.ns + 2000 * NS_PER_MS);
+	find_place(&two.gate, &c[0], &v[0], &now);
+	publish_two(&new);
+	find_place(&other, &c[1], &v[1], &now);
+	two.gate.step.asks[0].cost = LIMIT;
+	step_run(&two.gate.step, &now, WALL_MS);
+	cr_expect_eq(v[0].reason, REASON_ALLOW);
+	step_run(&other.step, &now, WALL_MS);
+	cr_expect_eq(v[1].reason, REASON_RATE_LIMITED);
+	gate_scene_close(&two);
+}
+
+/* The entry that the announcement charges is not there yet when the new rules
+ * look for theirs. */
+Test(prior, entry_that_is_taken_meanwhile_is_seen)
+{
+	struct instant now = instant_now();
+	struct rule r = open_two(), announced, new;
+	struct check c;
+	struct verdict v;
+
+	two_steps(&r, &announced, &new);
+	publish_two(&new);
+	find_place(&two.gate, &c, &v, &now);
+	publish_two(&announced);
+	cr_assert_eq(all_that_passes(&other, &now), LIMIT);
+	step_run(&two.gate.step, &now, WALL_MS);
+	cr_expect_eq(v.reason, REASON_RATE_LIMITED);
+	gate_scene_close(&two);
 }
