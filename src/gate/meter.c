@@ -483,6 +483,28 @@ void meter_reset(struct claim *c, word_t *gate, const struct rule *rule,
 	} while (!claim_commit(c, gate, version));
 }
 
+void meter_seal(struct arena *a, const struct rule *rule, struct meter *meter,
+		word_t *entries, unsigned entries_log2,
+		const struct instant *now)
+{
+	struct view v;
+	uint64_t base;
+
+	if (rule->algorithm != RULE_WINDOW)
+		return;
+	view_read(&v, a, rule, meter, entries, entries_log2, now);
+	base = v.base;
+	if (v.live || v.from <= base)
+		return;
+	/* PAIRS: window_read(), acquire; whichever of the two it finds, these
+	 * entries do not count, and one that was charged since is larger. So
+	 * it guards nothing and needs no claim. This thread alone changes it.
+	 */
+	atomic_compare_exchange_strong_explicit(&meter->base, &base, v.from,
+						memory_order_relaxed,
+						memory_order_relaxed);
+}
+
 size_t view_admissions(const struct view *v, struct admission *out, size_t cap)
 {
 	uint64_t back = (v->newest - v->first) & v->mask, prev;

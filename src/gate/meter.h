@@ -193,6 +193,13 @@ void meter_move_ring(struct claim *c, word_t *gate, struct meter *meter,
 void meter_reset(struct claim *c, word_t *gate, const struct rule *rule,
 		 struct meter *meter, word_t *entries, unsigned entries_log2);
 
+/* Control thread: what a window at rest holds is of a subject that may be
+ * another one soon, so a longer window does not count it either. To whoever
+ * decides meanwhile it changes nothing: what it sets back has left. */
+void meter_seal(struct arena *a, const struct rule *rule, struct meter *meter,
+		word_t *entries, unsigned entries_log2,
+		const struct instant *now);
+
 /* One admission: when, and how many units. */
 struct admission {
 	uint64_t stamp; /* ticks */

@@ -435,10 +435,14 @@ static bool meter_is_at_rest(const void *state, void *arg)
 	const struct resting *r = arg;
 	struct outside *o = (struct outside *)(uintptr_t)state;
 
+	word_t *entries = subject_entries(r->rule, o);
+	unsigned log2 = subject_log2(r->rule, r->stride);
+
 	/* Of other levels nothing is ever held. */
-	return outside_rests(r->g->arena, r->rule, o,
-			     subject_entries(r->rule, o),
-			     subject_log2(r->rule, r->stride), &r->now);
+	if (!outside_rests(r->g->arena, r->rule, o, entries, log2, &r->now))
+		return false;
+	meter_seal(r->g->arena, r->rule, &o->meter, entries, log2, &r->now);
+	return true;
 }
 
 static bool once_is_at_rest(const void *state, void *arg)

@@ -2,6 +2,7 @@
 /* Entries whose subject is at rest make room. */
 #include "world.h"
 
+#include "base/clock.h"
 #include "gate/subjects.h"
 #include "state/registry_internal.h"
 
@@ -68,4 +69,54 @@ Test(registry_tables, request_id_is_kept_until_then)
 		       &(struct gate_options){.routes = w.gate.options.routes,
 					      .once_ms = 3600000});
 	cr_expect_eq(ids_kept_after(KEPT_MS), 1);
+}
+
+static void set_window(uint32_t org, uint64_t period_ms)
+{
+	struct rule_record rule = {.org = org,
+				   .name = "each",
+				   .level = LEVEL_KEY,
+				   .algorithm = RULE_WINDOW,
+				   .limit = 20,
+				   .period_ms = period_ms,
+				   .max_subjects = 1};
+
+	cr_assert_eq(registry_rule_set(w.registry, &rule), 0);
+}
+
+static uint64_t used_by(uint32_t org, const struct key_record *key)
+{
+	struct subject_query q = {.org = org, .name = "each", .key = key->slot};
+	struct subject_live live;
+
+	cr_assert_eq(registry_subject_show(w.registry, &q, &live), 0);
+	return live.used;
+}
+
+/* One bucket: some of those who come find an entry of those who went, with what
+ * a longer window would count. */
+Test(registry_tables, who_gets_an_entry_is_not_charged_for_who_had_it)
+{
+	uint64_t now = instant_now().ticks;
+	uint32_t org = world_org(&w, "acme", 1000);
+	struct key_record keys[20];
+	char text[KEY_TEXT_MAX];
+
+	set_window(org, 1000);
+	w.now = now - 3000 * CLOCK_TICKS_PER_MS;
+	for (unsigned i = 0; i < 10; i++) {
+		keys[i] = world_key(&w, org, text);
+		cr_assert_eq(world_passes(&w, text, 5), 5);
+	}
+	for (unsigned i = 0; i < STEPS; i++)
+		registry_tend(w.registry);
+	w.now = now;
+	for (unsigned i = 10; i < 20; i++) {
+		keys[i] = world_key(&w, org, text);
+		cr_assert_eq(world_passes(&w, text, 1), 1);
+	}
+	set_window(org, 3600000);
+	for (unsigned i = 10; i < 20; i++)
+		cr_expect_eq(used_by(org, &keys[i]), 1, "%lu",
+			     used_by(org, &keys[i]));
 }
