@@ -160,6 +160,8 @@ void meters_withdraw(struct registry *g, uint32_t org, const struct plan *plan);
  * that it follows (registry_priors.c), or NULL. */
 int tables_take(struct registry *g, const struct rule *old, struct rule *r,
 		uint32_t subjects);
+/* Those that were taken for rules of which no block was made then. */
+void tables_abandon(struct registry *g);
 void tables_ref(struct registry *g, const struct plan *plan);
 void tables_unref(struct registry *g, const struct plan *plan);
 /* At start: the tables that a block of rules names. -EINVAL: damaged. */

@@ -164,6 +164,7 @@ int plan_change_add(struct registry *g, struct plan_change *c,
 					    &between);
 		if (r < 0) {
 			share_put(g, block);
+			tables_abandon(g);
 			meters_give(g, &room);
 		}
 	}

@@ -221,18 +221,20 @@ static int without(struct registry *g, const struct plan *plan, uint64_t ns,
 	return share_image(g, image, len, ret_block);
 }
 
-/* Organizations that a step looks at, and changes: neither takes long. */
-#define LOOK_MAX 65536u
-#define CHANGE_MAX 1024u
+/* Organizations whose rules a step finds to be those of the one before, and of
+ * which it has to look at them: neither takes long. */
+#define SKIP_MAX 65536u
+#define LOOK_MAX 1024u
 
 /* Adds those from the cursor on. */
 static int collect(struct registry *g, uint64_t ns, struct plan_change *c)
 {
 	uint32_t end = slots_read(&g->arena->header->org_slots);
 	uint64_t sound = 0; /* the last block of which nothing goes */
+	uint32_t looks = 0;
 
 	for (uint32_t n = 0;
-	     n < LOOK_MAX && c->count < CHANGE_MAX && g->priors.cursor < end;
+	     n < SKIP_MAX && looks < LOOK_MAX && g->priors.cursor < end;
 	     n++, g->priors.cursor++) {
 		uint32_t org = g->priors.cursor;
 		uint64_t had = claim_load(&g->arena->orgs[org].plan);
@@ -241,6 +243,7 @@ static int collect(struct registry *g, uint64_t ns, struct plan_change *c)
 
 		if (had == 0 || had == sound)
 			continue;
+		looks++;
 		r = plan_change_room(c);
 		if (r == 0)
 			r = without(g, block_at(g->arena, had), ns, &block);

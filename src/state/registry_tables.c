@@ -243,6 +243,18 @@ void tables_unref(struct registry *g, const struct plan *plan)
 	}
 }
 
+void tables_abandon(struct registry *g)
+{
+	for (size_t i = 0; i < g->tables_count; i++) {
+		struct rule_table *t = &g->tables[i];
+
+		if (t->block == 0 || t->refs != 0)
+			continue;
+		rings_give(&g->rings, t->block);
+		t->block = 0;
+	}
+}
+
 /* A table that this rule counts in, or did. */
 static int adopt(struct registry *g, const struct rule *r, uint64_t block)
 {

@@ -288,6 +288,47 @@ Test(registry_priors, death_forgets_nothing)
 	cr_expect_eq(world_passes(&w, text, 20 * LIMIT), 10 * LIMIT - 3);
 }
 
+Test(registry_priors, who_was_carried_over_is_let_go_as_well)
+{
+	cr_assert_eq(world_passes(&w, text, 2), 2);
+	move_to(pro);
+	restart();
+	cr_assert_eq(tables(), 2);
+	priors_step(w.registry, instant_now().ns + 70 * NS_PER_S);
+	cr_expect_eq(each()->prior[0], 0);
+	cr_expect_eq(tables(), 1);
+}
+
+/* First for the table, then for the rules that have it, then for those that
+ * announce it. */
+Test(registry_priors, without_room_nothing_changes_and_nothing_is_kept)
+{
+	struct rule_record rule = rule_of(basic, 0, 10 * LIMIT);
+	struct rings *rings = &w.registry->rings;
+	uint64_t table = each()->table, most = rings->max_lines;
+	unsigned refused = 0;
+
+	cr_assert_eq(world_passes(&w, text, 2), 2);
+	for (uint64_t lines = 0;; lines += 4) {
+		struct rule_record again = rule;
+		uint64_t end = rings->end;
+
+		/* What was given back is not to be had. */
+		for (unsigned i = 0; i <= RINGS_LOG2_MAX; i++)
+			rings->free[i].count = 0;
+		rings->max_lines = end + lines;
+		if (registry_rule_set(w.registry, &again) == 0)
+			break;
+		refused++;
+		cr_assert_eq(each()->table, table);
+		cr_assert_eq(tables(), 1);
+	}
+	rings->max_lines = most;
+	cr_expect_gt(refused, 2);
+	cr_expect_neq(each()->table, table);
+	cr_expect_eq(world_passes(&w, text, 20 * LIMIT), 10 * LIMIT - 2);
+}
+
 /* ---- as many as a rule may have ---- */
 
 Test(registry_priors, rule_raised_too_often_keeps_its_table)
