@@ -22,10 +22,13 @@
 #define BATCH 3u
 #define BUCKET_FULL_NS (LIMIT_TOP * UINT64_C(3000000))
 
+#define SUBJECTS 10u /* a table of one bucket: entries change hands */
+
 struct table {
 	uint64_t block;
-	uint32_t id;  /* of the rule whose it is */
-	uint32_t top; /* limits that its entries suffice for */
+	uint32_t id;        /* of the rule whose it is */
+	uint32_t top;       /* limits that its entries suffice for */
+	struct rule sample; /* with the longest window there will be */
 };
 
 static struct trace {
@@ -40,7 +43,7 @@ static struct trace {
 	uint64_t ids[256];
 	unsigned ids_count;
 	unsigned moved[RULE_PRIORS_MAX + 1]; /* by predecessors afterwards */
-	uint64_t decisions, denied;
+	uint64_t decisions, denied, freed;
 	unsigned step;
 } t;
 
@@ -58,7 +61,8 @@ static struct table *make_table(const struct rule *r, uint32_t id)
 	unsigned log2 = meter_ring_log2(r->limit + 1);
 
 	cr_assert_lt(t.tables_count, TABLES_MAX);
-	table->block = fixture_table(&t.s.f, 60, fixture_stride(r, log2));
+	table->block = fixture_table(&t.s.f, SUBJECTS, fixture_stride(r, log2));
+	table->sample = *r;
 	table->id = id;
 	table->top = (1u << log2) - 1;
 	subjects_note(t.s.f.arena, table->block)->rule = id;
@@ -324,6 +328,45 @@ static void move_rule(unsigned i)
 	t.moved[priors_of(r)]++;
 }
 
+/* ---- entries of subjects at rest change hands ---- */
+
+struct resting {
+	const struct rule *rule;
+	uint32_t stride;
+	struct instant now;
+};
+
+static bool at_rest(const void *state, void *arg)
+{
+	const struct resting *r = arg;
+	struct outside *o = (struct outside *)(uintptr_t)state;
+	word_t *entries = subject_entries(r->rule, o);
+	unsigned log2 = subject_log2(r->rule, r->stride);
+
+	if (!outside_rests(t.s.f.arena, r->rule, o, entries, log2, &r->now))
+		return false;
+	meter_seal(t.s.f.arena, r->rule, &o->meter, entries, log2, &r->now);
+	return true;
+}
+
+static void tend(const struct table *table)
+{
+	struct resting r = {.rule = &table->sample,
+			    .now = instant_at(t.version / 2)};
+	struct subjects s;
+	uint32_t cursor = 0;
+
+	/* Nothing is decided earlier. */
+	if (t.version == 0)
+		return;
+	cr_assert(subjects_open(&s, t.s.f.arena, table->block));
+	r.stride = s.stride;
+	subjects_retire(&s, &t.s.gate.claim, &cursor, UINT32_MAX, at_rest, &r);
+	if (below(2))
+		checks();
+	t.freed += subjects_free(&s, &t.s.gate.claim, at_rest, &r);
+}
+
 static void pass_time(void)
 {
 	switch (below(16)) {
@@ -367,6 +410,13 @@ static void one_step(void)
 	case 3:
 		expire();
 		return;
+	case 8:
+	case 9:
+		tend(&t.tables[below(t.tables_count)]);
+		return;
+	case 10:
+		tend(table_of(t.rules[i].table));
+		return;
 	case 4:
 	case 5:
 	case 6:
@@ -392,6 +442,7 @@ Test(prior, nothing_is_forgotten_when_rules_move)
 	fprintf(stderr, "prior: %lu decisions, %lu denied, moves %u %u %u\n",
 		t.decisions, t.denied, t.moved[1], t.moved[2], t.moved[3]);
 	cr_assert_gt(t.denied, t.decisions / 20);
+	cr_assert_gt(t.freed, 100);
 	for (unsigned n = 1; n <= RULE_PRIORS_MAX; n++)
 		cr_assert_gt(t.moved[n], 50, "%u with %u", t.moved[n], n);
 }
