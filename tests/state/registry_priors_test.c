@@ -257,7 +257,26 @@ Test(registry_priors, what_is_in_flight_counts_on_until_it_ends)
 	cr_expect_eq(passes(), 1);
 }
 
-Test(registry_priors, other_algorithm_route_and_name_begin_anew)
+static uint32_t passes_on(const char *route)
+{
+	struct check_extra x = {.route_hash = label_hash(route, strlen(route))};
+	struct check c = {.key = (const uint8_t *)text,
+			  .key_len = (uint8_t)strlen(text),
+			  .credential = CREDENTIAL_KEY,
+			  .cost = 1,
+			  .extra = &x};
+	struct instant now = instant_now();
+	struct verdict v;
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < 3 * LIMIT; i++) {
+		gate_decide(&w.gate, &c, &v, 1, &now, clock_wall_ms());
+		n += v.reason == REASON_ALLOW;
+	}
+	return n;
+}
+
+Test(registry_priors, another_algorithm_begins_anew)
 {
 	struct rule_record rule = rule_of(pro, 0, LIMIT);
 
@@ -268,6 +287,25 @@ Test(registry_priors, other_algorithm_route_and_name_begin_anew)
 	move_to(pro);
 	cr_expect_eq(each()->prior[0], 0);
 	cr_expect_eq(passes(), LIMIT);
+}
+
+Test(registry_priors, another_route_begins_anew)
+{
+	struct rule_record rule = rule_of(basic, 0, LIMIT);
+
+	strcpy(rule.route, "a");
+	set(&rule);
+	cr_assert_eq(passes_on("a"), LIMIT);
+	strcpy(rule.route, "b");
+	set(&rule);
+	cr_expect_eq(each()->prior[0], 0);
+	cr_expect_eq(passes_on("b"), LIMIT);
+	restart();
+	cr_expect_eq(passes_on("b"), 0);
+	rule.plan = pro;
+	set(&rule);
+	move_to(pro);
+	cr_expect_eq(passes_on("b"), 0);
 }
 
 Test(registry_priors, death_forgets_nothing)
