@@ -62,10 +62,11 @@ static void fill_rule(const struct rule_record *from, struct rule *to)
 	}
 }
 
-int apply_plan_fill(struct registry *g, const struct plan *had,
-		    const struct effective *e,
+int apply_plan_fill(struct registry *g, uint32_t org, const struct effective *e,
 		    uint8_t out[static PLAN_BYTES_MAX], size_t *ret_len)
 {
+	uint64_t word = claim_load(&g->arena->orgs[org].plan);
+	const struct plan *had = word != 0 ? apply_block(g, word) : NULL;
 	struct plan *plan = (struct plan *)(void *)out;
 
 	memset(out, 0, PLAN_BYTES_MAX);
@@ -81,10 +82,10 @@ int apply_plan_fill(struct registry *g, const struct plan *had,
 			continue;
 		}
 		old = priors_old(had, rule);
-		r = tables_take(g, old, rule, e->rules[i].max_subjects);
+		r = tables_take(g, org, old, rule, e->rules[i].max_subjects);
 		if (r < 0)
 			return r;
-		priors_follow(g, old, rule);
+		priors_follow(g, org, old, rule);
 	}
 	plan_complete(plan);
 	*ret_len = sizeof(*plan) + e->count * sizeof(struct rule);

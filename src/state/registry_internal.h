@@ -73,6 +73,7 @@ struct rule_table {
 struct priors_tending {
 	uint64_t due_ns; /* not before; 0: there are none */
 	uint32_t cursor; /* organization; 0: it has not begun */
+	uint32_t scans;  /* of all holds, in the step at hand */
 };
 
 struct registry {
@@ -158,8 +159,8 @@ void meters_withdraw(struct registry *g, uint32_t org, const struct plan *plan);
 
 /* The table of a rule, made when there is none that serves it. `old`: the rule
  * that it follows (registry_priors.c), or NULL. */
-int tables_take(struct registry *g, const struct rule *old, struct rule *r,
-		uint32_t subjects);
+int tables_take(struct registry *g, uint32_t org, const struct rule *old,
+		struct rule *r, uint32_t subjects);
 /* Those that were taken for rules of which no block was made then. */
 void tables_abandon(struct registry *g);
 void tables_ref(struct registry *g, const struct plan *plan);
@@ -174,11 +175,13 @@ void tables_deinit(struct registry *g);
 /* The rule of `had` whose counting `r` goes on with, by name, level, algorithm
  * and route; NULL: none. `had` may be NULL. */
 const struct rule *priors_old(const struct plan *had, const struct rule *r);
-/* Has it as many predecessors that matter as a rule may have? */
-bool priors_full(const struct registry *g, const struct rule *old);
+/* Has it, of this organization, as many predecessors that matter as a rule may
+ * have? */
+bool priors_full(struct registry *g, uint32_t org, const struct rule *old);
 /* `r`, whose table is known, goes on with what `old` has counted; NULL: there
  * was nothing. */
-void priors_follow(struct registry *g, const struct rule *old, struct rule *r);
+void priors_follow(struct registry *g, uint32_t org, const struct rule *old,
+		   struct rule *r);
 /* A table's rule becomes another one: what it has counted may matter longer
  * than the new one says. */
 void priors_shrink(struct registry *g, uint64_t table, const struct rule *from,
@@ -194,8 +197,9 @@ void priors_step(struct registry *g, uint64_t ns);
 
 /* ---- registry_leases.c ---- */
 
-/* Do any count there? */
-bool leases_any(const struct registry *g, const void *at, uint64_t bytes);
+/* Do any of this organization count there? */
+bool leases_any(const struct registry *g, uint32_t org, const void *at,
+		uint64_t bytes);
 /* Leases that count in these bytes of the arena forget it; after a grace period
  * in which no decision went by the rules that count there. */
 void leases_forget(struct registry *g, const void *at, uint64_t bytes);
@@ -263,8 +267,8 @@ void plan_change_abandon(struct registry *g, struct plan_change *c);
 
 /* A published or publishable block with the rules, one reference to it taken.
  * -ENOSPC, -ENOMEM. */
-int share_take(struct registry *g, const struct plan *had,
-	       const struct effective *e, uint64_t *ret_block);
+int share_take(struct registry *g, uint32_t org, const struct effective *e,
+	       uint64_t *ret_block);
 /* The same of what apply_plan_image() has filled. */
 int share_image(struct registry *g, const uint8_t *image, size_t len,
 		uint64_t *ret_block);
@@ -298,10 +302,11 @@ uint64_t apply_plan_publish(struct registry *g, uint32_t org, uint64_t block);
 	(sizeof(struct plan) + PLAN_RULES_MAX * sizeof(struct rule))
 size_t apply_plan_image(const struct plan *plan,
 			uint8_t out[static PLAN_BYTES_MAX]);
-/* The block that these rules make, in the place of `had` (NULL: of none);
- * line-aligned. Their tables are there afterwards. -ENOSPC, -ENOMEM. */
-int apply_plan_fill(struct registry *g, const struct plan *had,
-		    const struct effective *e,
+/* The block that these rules make, in the place of those that the organization
+ * has, if any; line-aligned. Their tables are there afterwards. -ENOSPC,
+ * -ENOMEM. */
+int apply_plan_fill(struct registry *g, uint32_t org, const struct effective *e,
+
 		    uint8_t out[static PLAN_BYTES_MAX], size_t *ret_len);
 
 /* A block with what the key may be used for, not published; *ret_place 0 when

@@ -35,7 +35,8 @@ static bool forget_in(struct hold *h, uint64_t from, uint64_t end)
 	return any;
 }
 
-bool leases_any(const struct registry *g, const void *at, uint64_t bytes)
+bool leases_any(const struct registry *g, uint32_t org, const void *at,
+		uint64_t bytes)
 {
 	uint64_t from = (uint64_t)((const uint8_t *)at - g->arena->base);
 	uint32_t count = g->arena->header->holds_count;
@@ -43,11 +44,13 @@ bool leases_any(const struct registry *g, const void *at, uint64_t bytes)
 	for (uint32_t slot = 0; slot < count; slot++) {
 		struct hold *h = hold_at(g->arena, slot);
 
-		if (!HOLD_LIVE(claim_load(&h->state)))
+		/* PAIRS: place_hold() and fill_hold(), published by the state,
+		 * here and below. */
+		if (!HOLD_LIVE(claim_load(&h->state)) ||
+		    (uint32_t)atomic_load_explicit(&h->subject,
+						   memory_order_relaxed) != org)
 			continue;
 		for (unsigned i = 0; i < HOLD_LEASES_MAX; i++) {
-			/* PAIRS: fill_hold(), relaxed, published by the state
-			 * above. */
 			uint64_t off = atomic_load_explicit(
 				&h->leases[i], memory_order_relaxed);
 

@@ -158,7 +158,7 @@ int plan_change_add(struct registry *g, struct plan_change *c,
 	if (r == 0)
 		r = meters_take(g, rec->slot, &g->effective, &room);
 	if (r == 0) {
-		r = share_take(g, had, &g->effective, &block);
+		r = share_take(g, rec->slot, &g->effective, &block);
 		if (r == 0)
 			r = priors_announce(g, had, plan_at(g, block),
 					    &between);

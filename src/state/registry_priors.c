@@ -97,28 +97,33 @@ static void put_last(struct rule *r, uint64_t block)
 		r->prior[i] = block;
 }
 
-/* Does none of its predecessors count anything any more? */
-static bool over(const struct registry *g, const struct rule *r, uint64_t ns)
+/* Does none of its predecessors count anything of this organization any more?
+ */
+static bool over(struct registry *g, uint32_t org, const struct rule *r,
+		 uint64_t ns)
 {
 	if (ns < r->prior_until_ns)
 		return false;
 	if (r->algorithm != RULE_CONCURRENCY)
 		return true;
 	/* A hold may last longer than the leases that it has. */
-	for (unsigned i = 0; i < RULE_PRIORS_MAX && r->prior[i] != 0; i++)
-		if (leases_any(g, block_at(g->arena, r->prior[i]),
+	for (unsigned i = 0; i < RULE_PRIORS_MAX && r->prior[i] != 0; i++) {
+		g->priors.scans++;
+		if (leases_any(g, org, block_at(g->arena, r->prior[i]),
 			       sizeof(word_t) << RING_LOG2(r->prior[i])))
 			return false;
+	}
 	return true;
 }
 
-bool priors_full(const struct registry *g, const struct rule *old)
+bool priors_full(struct registry *g, uint32_t org, const struct rule *old)
 {
 	return old->prior[RULE_PRIORS_MAX - 1] != 0 &&
-	       !over(g, old, instant_now().ns);
+	       !over(g, org, old, instant_now().ns);
 }
 
-void priors_follow(struct registry *g, const struct rule *old, struct rule *r)
+void priors_follow(struct registry *g, uint32_t org, const struct rule *old,
+		   struct rule *r)
 {
 	bool moved;
 
@@ -127,7 +132,7 @@ void priors_follow(struct registry *g, const struct rule *old, struct rule *r)
 	moved = old->table != r->table;
 	if (moved)
 		put_first(r, old->table);
-	if (old->prior[0] != 0 && !over(g, old, instant_now().ns)) {
+	if (old->prior[0] != 0 && !over(g, org, old, instant_now().ns)) {
 		for (unsigned i = 0; i < RULE_PRIORS_MAX; i++)
 			if (old->prior[i] != r->table)
 				put_last(r, old->prior[i]);
@@ -197,8 +202,8 @@ void priors_note(struct registry *g, const struct plan *plan)
 }
 
 /* The same rules without predecessors that do not matter; 0: all do. */
-static int without(struct registry *g, const struct plan *plan, uint64_t ns,
-		   uint64_t *ret_block)
+static int without(struct registry *g, uint32_t org, const struct plan *plan,
+		   uint64_t ns, uint64_t *ret_block)
 {
 	_Alignas(LINE_BYTES) uint8_t image[PLAN_BYTES_MAX];
 	struct plan *to = (struct plan *)(void *)image;
@@ -209,7 +214,7 @@ static int without(struct registry *g, const struct plan *plan, uint64_t ns,
 	for (uint32_t i = 0; i < to->rules_count; i++) {
 		struct rule *r = &to->rules[i];
 
-		if (r->prior[0] == 0 || !over(g, r, ns))
+		if (r->prior[0] == 0 || !over(g, org, r, ns))
 			continue;
 		memset(r->prior, 0, sizeof(r->prior));
 		r->prior_until_ns = 0;
@@ -221,44 +226,51 @@ static int without(struct registry *g, const struct plan *plan, uint64_t ns,
 	return share_image(g, image, len, ret_block);
 }
 
-/* Organizations whose rules a step finds to be those of the one before, and of
- * which it has to look at them: neither takes long. */
+/* Organizations whose rules a step finds to be those of the one before, those
+ * whose rules it looks at, and times that it looks at all holds for that: none
+ * takes long. */
 #define SKIP_MAX 65536u
-#define LOOK_MAX 1024u
+#define LOOK_MAX 8192u
+#define SCAN_MAX 128u
 
 /* Adds those from the cursor on. */
 static int collect(struct registry *g, uint64_t ns, struct plan_change *c)
 {
 	uint32_t end = slots_read(&g->arena->header->org_slots);
 	uint64_t sound = 0; /* the last block of which nothing goes */
-	uint32_t looks = 0;
+	uint32_t skips = 0, looks = 0;
 
-	for (uint32_t n = 0;
-	     n < SKIP_MAX && looks < LOOK_MAX && g->priors.cursor < end;
-	     n++, g->priors.cursor++) {
-		uint32_t org = g->priors.cursor;
+	g->priors.scans = 0;
+	for (; g->priors.cursor < end; g->priors.cursor++) {
+		uint32_t org = g->priors.cursor, scans = g->priors.scans;
 		uint64_t had = claim_load(&g->arena->orgs[org].plan);
 		uint64_t block = 0;
 		int r;
 
-		if (had == 0 || had == sound)
+		if (had == 0 || had == sound) {
+			if (++skips == SKIP_MAX)
+				return 0;
 			continue;
-		looks++;
+		}
+		if (++looks == LOOK_MAX || scans >= SCAN_MAX)
+			return 0;
 		r = plan_change_room(c);
 		if (r == 0)
-			r = without(g, block_at(g->arena, had), ns, &block);
+			r = without(g, org, block_at(g->arena, had), ns,
+				    &block);
 		if (r < 0)
 			return r;
 		if (block == 0) {
-			sound = had;
+			/* Whose leases are out is another question for each. */
+			if (g->priors.scans == scans)
+				sound = had;
 			continue;
 		}
 		memset(&c->at[c->count], 0, sizeof(c->at[0]));
 		c->at[c->count].org = org;
 		c->at[c->count++].block = block;
 	}
-	if (g->priors.cursor >= end)
-		g->priors.cursor = 0;
+	g->priors.cursor = 0;
 	return 0;
 }
 

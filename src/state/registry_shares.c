@@ -57,12 +57,12 @@ static bool holds(struct registry *g, const struct share *s, uint64_t hash,
 	       memcmp(has, image, len) == 0;
 }
 
-int share_take(struct registry *g, const struct plan *had,
-	       const struct effective *e, uint64_t *ret_block)
+int share_take(struct registry *g, uint32_t org, const struct effective *e,
+	       uint64_t *ret_block)
 {
 	_Alignas(LINE_BYTES) uint8_t image[PLAN_BYTES_MAX];
 	size_t len;
-	int r = apply_plan_fill(g, had, e, image, &len);
+	int r = apply_plan_fill(g, org, e, image, &len);
 
 	return r < 0 ? r : share_image(g, image, len, ret_block);
 }

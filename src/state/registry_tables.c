@@ -84,13 +84,14 @@ static struct rule_table *table_at(struct registry *g, uint64_t block)
 }
 
 /* That this rule has to count in although it may not suit. */
-static struct rule_table *stay(struct registry *g, const struct rule *old,
-			       const struct rule *r)
+static struct rule_table *stay(struct registry *g, uint32_t org,
+			       const struct rule *old, const struct rule *r)
 {
 	struct rule_table *t = old != NULL ? table_at(g, old->table) : NULL;
 
-	return t != NULL && serves(t, r, 0, true) && priors_full(g, old) ? t
-									 : NULL;
+	return t != NULL && serves(t, r, 0, true) && priors_full(g, org, old)
+		       ? t
+		       : NULL;
 }
 
 static struct rule_table *new_entry(struct registry *g)
@@ -141,15 +142,15 @@ static int make_block(struct registry *g, uint32_t count, uint32_t stride,
 	return r;
 }
 
-int tables_take(struct registry *g, const struct rule *old, struct rule *r,
-		uint32_t subjects)
+int tables_take(struct registry *g, uint32_t org, const struct rule *old,
+		struct rule *r, uint32_t subjects)
 {
 	struct rule_table *t =
 		find_table(g, r, subjects, r->level == LEVEL_ADDRESS);
 	int e;
 
 	if (t == NULL)
-		t = stay(g, old, r);
+		t = stay(g, org, old, r);
 	if (t == NULL) {
 		t = new_entry(g);
 		if (t == NULL)

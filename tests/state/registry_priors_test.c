@@ -257,6 +257,28 @@ Test(registry_priors, what_is_in_flight_counts_on_until_it_ends)
 	cr_expect_eq(passes(), 1);
 }
 
+Test(registry_priors, what_others_have_in_flight_holds_nobody)
+{
+	struct org_record rec = {.name = "other", .plan = basic};
+	struct rule_record rule = rule_of(basic, 0, 2);
+	uint64_t now_ns = instant_now().ns;
+	char others[KEY_TEXT_MAX];
+
+	rule.algorithm = RULE_CONCURRENCY;
+	rule.lease_ms = LEASE_MS;
+	set(&rule);
+	rule.plan = pro;
+	set(&rule);
+	cr_assert_eq(registry_org_create(w.registry, &rec, 0), 0);
+	world_key(&w, rec.slot, others);
+	cr_assert_eq(world_passes(&w, others, 1), 1);
+	move_to(pro);
+	cr_assert_neq(each()->prior[0], 0);
+	priors_step(w.registry, now_ns + 3600 * NS_PER_S);
+	cr_expect_eq(each()->prior[0], 0);
+	cr_expect_eq(world_passes(&w, others, 3), 1);
+}
+
 static uint32_t passes_on(const char *route)
 {
 	struct check_extra x = {.route_hash = label_hash(route, strlen(route))};
