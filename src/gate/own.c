@@ -118,51 +118,66 @@ static inline struct meter *meter_of(const struct step *s, const struct ask *a,
 	return r->level != LEVEL_ADDRESS ? (*ret_of)->meter : NULL;
 }
 
+/* Puts all that changes into the claim; NULL: somebody denies. */
+static inline struct claim_word *add_all(struct step *s, const struct ask *a,
+					 uint64_t now_ns,
+					 struct least *ret_least)
+{
+	const struct rule *r = s->plan->rules;
+	const struct rule *end = r + s->plan->rules_count;
+	struct claim_word *at = claim_first(s->claim);
+	struct least least = {.left = STRAIGHT_NONE};
+	uint64_t credits;
+
+	s->straight.after = 0;
+	a->verdict->credits = a->verdict->budget = CREDITS_NONE;
+	for (; r < end; r++) {
+		uint32_t units = r->flags & RULE_REQUESTS ? 1 : a->cost;
+		const struct ask_meter *of;
+		struct meter *m = meter_of(s, a, r, &of);
+
+		if (m == NULL)
+			continue;
+		at = likely(r->algorithm == RULE_GCRA)
+			     ? straight_gcra(s->claim, at, r, m, units, now_ns,
+					     &least)
+			     : straight_window(s, at, r, m, of, units, now_ns,
+					       &least);
+		if (unlikely(at == NULL))
+			return NULL;
+	}
+	credits = claim_load(&s->org->credits);
+	if ((credits | (uintptr_t)a->project | (uintptr_t)a->cell |
+	     (uintptr_t)a->once) != 0) {
+		at = add_rest(s, a, credits, now_ns, at);
+		if (unlikely(at == NULL))
+			return NULL;
+	}
+	*ret_least = least;
+	return add_used(s->claim, at, &a->key->used, a->cost);
+}
+
 bool own_run(struct step *s, struct ask *a, const struct instant *now)
 {
 	struct least least;
-	uint64_t version, next;
-	struct claim_word *at;
 
 	if (!ours(s->plan, a))
 		return false;
-	do {
-		const struct rule *r = s->plan->rules;
-		const struct rule *end = r + s->plan->rules_count;
-		uint64_t now_ns, credits;
+	for (;; straight_lost(s)) {
+		uint64_t version =
+			claim_settle(s->arena, &s->org->gate, s->counters);
+		uint64_t next, now_ns = straight_turn(now, version, &next);
+		struct claim_word *at = add_all(s, a, now_ns, &least);
 
-		version = claim_settle(s->arena, &s->org->gate, s->counters);
-		now_ns = straight_turn(now, version, &next);
-		s->straight.after = 0;
-		a->verdict->credits = a->verdict->budget = CREDITS_NONE;
-		at = claim_first(s->claim);
-		least = (struct least){.left = STRAIGHT_NONE};
-		for (; r < end; r++) {
-			uint32_t units = r->flags & RULE_REQUESTS ? 1 : a->cost;
-			const struct ask_meter *of;
-			struct meter *m = meter_of(s, a, r, &of);
-
-			if (m == NULL)
-				continue;
-			at = likely(r->algorithm == RULE_GCRA)
-				     ? straight_gcra(s->claim, at, r, m, units,
-						     now_ns, &least)
-				     : straight_window(s, at, r, m, of, units,
-						       now_ns, &least);
-			if (unlikely(at == NULL))
-				return false;
+		if (likely(at != NULL)) {
+			if (likely(claim_commit_words(s->claim, at,
+						      &s->org->gate, version,
+						      next)))
+				break;
+		} else if (claim_unchanged(&s->org->gate, version)) {
+			return false;
 		}
-		credits = claim_load(&s->org->credits);
-		if ((credits | (uintptr_t)a->project | (uintptr_t)a->cell |
-		     (uintptr_t)a->once) != 0) {
-			at = add_rest(s, a, credits, now_ns, at);
-			if (unlikely(at == NULL))
-				return false;
-		}
-		at = add_used(s->claim, at, &a->key->used, a->cost);
-	} while (!claim_commit_words(s->claim, at, &s->org->gate, version,
-				     next) &&
-		 straight_lost(s));
+	}
 	if (s->straight.after != 0)
 		straight_finish(s, a->project);
 	if (likely(least.rule != NULL))

@@ -161,13 +161,38 @@ under_window(struct step *s, const struct plain_ask *asks, unsigned count,
 static_assert(PLAIN_ASKS_MAX < 32, "a bit for each");
 static_assert(CHECK_COST_MAX < UINT32_MAX, "no sum of costs overflows 64 bits");
 
+/* Puts what each rule changes into the claim; NULL: one denies. */
+static inline struct claim_word *add_rules(struct step *s, uint32_t units,
+					   uint64_t now_ns,
+					   struct least *ret_least)
+{
+	const struct rule *r = s->plan->rules;
+	const struct rule *end = r + s->plan->rules_count;
+	struct claim_word *at = claim_first(s->claim);
+	struct least least = {.left = STRAIGHT_NONE};
+
+	s->straight.after = 0;
+	for (; r < end; r++) {
+		struct meter *m = org_meter(s->arena, s->org, r->meter);
+
+		at = likely(r->algorithm == RULE_GCRA)
+			     ? straight_gcra(s->claim, at, r, m, units, now_ns,
+					     &least)
+			     : straight_window(s, at, r, m, NULL, units, now_ns,
+					       &least);
+		if (unlikely(at == NULL))
+			return NULL;
+	}
+	*ret_least = least;
+	return at;
+}
+
 static __attribute__((always_inline)) inline enum plain_end
 under_rules(struct step *s, const struct plain_ask *asks, unsigned count,
 	    const struct instant *now)
 {
 	const uint32_t all = (UINT32_C(1) << count) - 1;
-	uint64_t units = 0, version, next;
-	struct claim_word *at;
+	uint64_t units = 0;
 	struct least least;
 	unsigned i;
 
@@ -175,32 +200,23 @@ under_rules(struct step *s, const struct plain_ask *asks, unsigned count,
 		units += asks[i].cost;
 	if (unlikely(units > s->plan->own))
 		return PLAIN_NOT;
-	do {
-		const struct rule *r = s->plan->rules;
-		const struct rule *end = r + s->plan->rules_count;
-		uint64_t now_ns;
+	for (;; straight_lost(s)) {
+		uint64_t version =
+			claim_settle(s->arena, &s->org->gate, s->counters);
+		uint64_t next, now_ns = straight_turn(now, version, &next);
+		struct claim_word *at =
+			add_rules(s, (uint32_t)units, now_ns, &least);
 
-		version = claim_settle(s->arena, &s->org->gate, s->counters);
-		now_ns = straight_turn(now, version, &next);
-		s->straight.after = 0;
-		at = claim_first(s->claim);
-		least = (struct least){.left = STRAIGHT_NONE};
-		for (; r < end; r++) {
-			struct meter *m = org_meter(s->arena, s->org, r->meter);
-
-			at = likely(r->algorithm == RULE_GCRA)
-				     ? straight_gcra(s->claim, at, r, m, units,
-						     now_ns, &least)
-				     : straight_window(s, at, r, m, NULL,
-						       (uint32_t)units, now_ns,
-						       &least);
-			if (unlikely(at == NULL))
-				return PLAIN_NOT;
+		if (likely(at != NULL)) {
+			at = add_keys(s->claim, at, asks, count, all);
+			if (likely(claim_commit_words(s->claim, at,
+						      &s->org->gate, version,
+						      next)))
+				break;
+		} else if (claim_unchanged(&s->org->gate, version)) {
+			return PLAIN_NOT;
 		}
-		at = add_keys(s->claim, at, asks, count, all);
-	} while (!claim_commit_words(s->claim, at, &s->org->gate, version,
-				     next) &&
-		 straight_lost(s));
+	}
 	if (s->straight.after != 0)
 		straight_finish(s, NULL);
 	/* As if one came after the other: each was told what was left then. */

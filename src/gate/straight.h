@@ -102,12 +102,12 @@ static inline uint64_t straight_turn(const struct instant *now,
 /* What is left to be done when the claim got through: s->straight.after. */
 void straight_finish(struct step *s, struct project *p);
 
-/* Somebody else got through first: once more. */
-static inline bool straight_lost(struct step *s)
+/* Somebody else got through first: once more. (Also where one denies: what was
+ * read may be of two versions.) */
+static inline void straight_lost(struct step *s)
 {
 	if (s->counters != NULL)
 		counter_add(&s->counters->retries, 1);
-	return true;
 }
 
 static inline uint32_t straight_ms(uint64_t ns)
