@@ -41,6 +41,8 @@ static inline struct view copy_of(const struct view *v)
 	c.total = v->total;
 	c.used = v->used;
 	c.live = v->live;
+	c.subject = c.before = c.priors = 0; /* a plain rule has none */
+	c.prior = NULL;
 	return c;
 }
 
@@ -169,7 +171,8 @@ static inline struct claim_word *add_rules(struct step *s, uint32_t units,
 	const struct rule *r = s->plan->rules;
 	const struct rule *end = r + s->plan->rules_count;
 	struct claim_word *at = claim_first(s->claim);
-	struct least least = {.left = STRAIGHT_NONE};
+	/* There is one rule at least. */
+	struct least least = {.rule = r, .left = STRAIGHT_NONE};
 
 	s->straight.after = 0;
 	for (; r < end; r++) {
