@@ -254,6 +254,8 @@ void step_crossed(struct step *s, struct project *p);
  * which is still free, remembers from which; or NULL. */
 void step_draw(struct step *s, uint64_t units, uint64_t route,
 	       struct hold *hold);
+/* A hold, still free, whose check has drawn from none. */
+void step_no_draws(struct hold *hold);
 uint64_t step_credits(const struct step *s, uint64_t route);
 /* The pools of an attempt; NULL: credits are not counted. */
 void step_read_credits(struct step *s);
