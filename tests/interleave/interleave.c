@@ -500,6 +500,16 @@ double interleave_all(const struct interleave *which)
 	return ways;
 }
 
+void interleave_scripts(struct interleave *which, const char *const *scripts,
+			unsigned max, bool soak)
+{
+	which->threads = 0;
+	while (which->threads < max && scripts[which->threads] != NULL)
+		which->threads++;
+	if (!soak || interleave_soak())
+		interleave_all(which);
+}
+
 void interleave_begin(int argc, char **argv)
 {
 	int i;

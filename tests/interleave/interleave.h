@@ -50,9 +50,12 @@ void interleave_watch(const char *name, void *at, size_t len);
 void interleave_ignore(void *at, size_t len);
 
 /* All interleavings of one scenario. Prints and returns how many there are: 0
- * if
- * --only names another one. */
+ * if --only names another one. */
 double interleave_all(const struct interleave *scenario);
+/* The same with a thread for each script, up to NULL or `max`; one that takes
+ * minutes (`soak`) only when there is time. */
+void interleave_scripts(struct interleave *scenario, const char *const *scripts,
+			unsigned max, bool soak);
 
 /* Reads the program's arguments. --only NAME: of all scenarios that one.
  * --finds TEXT: a mistake was planted, and only to find what says TEXT is

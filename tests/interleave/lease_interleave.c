@@ -193,15 +193,6 @@ static void setup(void)
 	}
 }
 
-static unsigned threads_of(const struct shape *s)
-{
-	unsigned n = 0;
-
-	while (n < THREADS_MAX && s->threads[n] != NULL)
-		n++;
-	return n;
-}
-
 int main(int argc, char **argv)
 {
 	static const char *const names[THREADS_MAX] = {
@@ -220,7 +211,6 @@ int main(int argc, char **argv)
 	for (i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
 		struct interleave scenario = {
 			.name = shapes[i].name,
-			.threads = threads_of(&shapes[i]),
 			.deaths = shapes[i].deaths,
 			.setup = setup,
 			.thread = thread,
@@ -231,7 +221,8 @@ int main(int argc, char **argv)
 		};
 
 		shape = &shapes[i];
-		interleave_all(&scenario);
+		interleave_scripts(&scenario, shape->threads, THREADS_MAX,
+				   false);
 	}
 	return interleave_end();
 }

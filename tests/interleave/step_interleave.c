@@ -361,11 +361,7 @@ static void explore(const struct shape *which)
 	};
 
 	shape = which;
-	while (scenario.threads < THREADS_MAX &&
-	       shape->threads[scenario.threads] != NULL)
-		scenario.threads++;
-	if (!shape->soak || interleave_soak())
-		interleave_all(&scenario);
+	interleave_scripts(&scenario, shape->threads, THREADS_MAX, shape->soak);
 }
 
 int main(int argc, char **argv)
