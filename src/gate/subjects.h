@@ -37,8 +37,8 @@
 #include <stdint.h>
 
 #define SUBJECTS_BUCKET 31
-/* Entries of a window in a state; a limit above them has coarser stamps. */
-#define SUBJECTS_ENTRIES_LOG2 12u
+/* Entries of a window in a state: one for each unit of the largest limit. */
+#define SUBJECTS_ENTRIES_LOG2 16u
 #define SUBJECTS_STRIDE_MAX                                                    \
 	(LINE_BYTES + (sizeof(word_t) << SUBJECTS_ENTRIES_LOG2))
 #define SUBJECTS_FULL UINT32_MAX

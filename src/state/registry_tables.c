@@ -30,7 +30,14 @@
 
 /* ---- tables of rules ---- */
 
-static unsigned entries_log2(const struct rule *r)
+/* Entries of a window that nobody asked for few subjects of; above them stamps
+ * are coarser. */
+#define ENTRIES_USUAL_LOG2 12u
+/* What a table may take for an entry for each unit. */
+#define TABLE_BYTES_EXACT (UINT64_C(64) << 20)
+
+/* Bytes of a state; `subjects`: how many were asked for, 0: the usual. */
+static uint32_t stride_of(const struct rule *r, uint32_t subjects)
 {
 	uint32_t limit =
 		r->limit < METER_EXACT_MAX ? r->limit : METER_EXACT_MAX - 1;
@@ -39,13 +46,14 @@ static unsigned entries_log2(const struct rule *r)
 	unsigned log2 =
 		r->algorithm == RULE_WINDOW ? meter_ring_log2(limit + 1) : 0;
 
-	return log2 < SUBJECTS_ENTRIES_LOG2 ? log2 : SUBJECTS_ENTRIES_LOG2;
+	if (log2 > ENTRIES_USUAL_LOG2 &&
+	    (subjects == 0 ||
+	     subjects_bytes(subjects, outside_stride(r, log2)) >
+		     TABLE_BYTES_EXACT))
+		log2 = ENTRIES_USUAL_LOG2;
+	return outside_stride(r, log2);
 }
-
-static uint32_t stride_of(const struct rule *r)
-{
-	return outside_stride(r, entries_log2(r));
-}
+static_assert(METER_EXACT_MAX <= 1u << SUBJECTS_ENTRIES_LOG2, "they fit");
 
 /* Can this rule count there? `any`: with coarser stamps, and for another number
  * of subjects than was asked for. */
@@ -55,7 +63,8 @@ static bool serves(const struct rule_table *t, const struct rule *r,
 	if (t->block == 0 || t->rule != r->id || t->algorithm != r->algorithm ||
 	    t->level != r->level)
 		return false;
-	return any || (t->wanted == subjects && t->stride >= stride_of(r));
+	return any ||
+	       (t->wanted == subjects && t->stride >= stride_of(r, subjects));
 }
 
 /* Of several the one with the largest entries: it was there last, and is found
@@ -159,7 +168,7 @@ int tables_take(struct registry *g, uint32_t org, const struct rule *old,
 		t->rule = r->id;
 		t->algorithm = r->algorithm;
 		t->level = r->level;
-		t->stride = stride_of(r);
+		t->stride = stride_of(r, subjects);
 		t->wanted = subjects;
 		e = make_block(g,
 			       subjects != 0 ? subjects

@@ -347,7 +347,7 @@ Test(registry_plans, windows_of_subjects_of_every_size_are_served)
 		org = plain_org(name);
 		rule = a_rule(0, org, "each", limits[i / 2]);
 		rule.level = levels[i % 2];
-		rule.max_subjects = 40;
+		rule.max_subjects = 8;
 		set(rule);
 		for (unsigned j = 0; j < plan_in_arena(org)->rules_count; j++) {
 			const struct rule *r = &plan_in_arena(org)->rules[j];
@@ -357,13 +357,46 @@ Test(registry_plans, windows_of_subjects_of_every_size_are_served)
 			cr_assert(
 				subjects_open(&table, &w.arena.arena, r->table),
 				"%u", r->limit);
-			cr_assert_geq(subjects_capacity(&table), 40);
-			/* Exact as long as each unit has an entry. */
-			if (r->limit <= 1u << SUBJECTS_ENTRIES_LOG2)
-				cr_assert_geq(
-					1u << subject_log2(r, table.stride),
-					r->limit);
+			cr_assert_geq(subjects_capacity(&table), 8);
+			/* Exact: each unit has an entry. */
+			cr_assert_geq(1u << subject_log2(r, table.stride),
+				      r->limit);
 		}
+		cr_assert_eq(registry_rule_remove(w.registry, 0, org, "each"),
+			     0);
+	}
+}
+
+/* For many subjects, or nobody knows how many, 4,096 units have. */
+Test(registry_plans, large_window_of_many_subjects_is_coarser)
+{
+	static const uint32_t many[] = {0, 200};
+
+	for (unsigned i = 0; i < sizeof(many) / sizeof(many[0]); i++) {
+		char name[16];
+		struct rule_record rule;
+		const struct plan *plan;
+		struct subjects table;
+		uint32_t org;
+
+		snprintf(name, sizeof(name), "org-%u", i);
+		org = plain_org(name);
+		rule = a_rule(0, org, "each", 65536);
+		rule.level = LEVEL_KEY;
+		rule.max_subjects = many[i];
+		set(rule);
+		plan = plan_in_arena(org);
+		for (unsigned j = 0; j < plan->rules_count; j++) {
+			const struct rule *r = &plan->rules[j];
+
+			if (r->level == LEVEL_ORG)
+				continue;
+			cr_assert(subjects_open(&table, &w.arena.arena,
+						r->table));
+			cr_assert_eq(subject_log2(r, table.stride), 12);
+		}
+		cr_assert_eq(registry_rule_remove(w.registry, 0, org, "each"),
+			     0);
 	}
 }
 
