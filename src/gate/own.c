@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "gate/own.h"
 
-#include "base/counters.h"
 #include "gate/straight.h"
 
 /* May the straight line be tried? What says that it wants to be told more, or
@@ -156,6 +155,9 @@ static inline struct claim_word *add_all(struct step *s, const struct ask *a,
 	*ret_least = least;
 	return add_used(s->claim, at, &a->key->used, a->cost);
 }
+static_assert(PLAN_RULES_MAX + PROJECT_BUDGETS_MAX + CREDIT_POOLS_MAX + 3 <=
+		      CLAIM_WORDS_MAX,
+	      "they fit");
 
 bool own_run(struct step *s, struct ask *a, const struct instant *now)
 {
